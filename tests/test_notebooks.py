@@ -145,6 +145,10 @@ def test_it_waits_for_nothing_and_fetches_nothing(notebook):
     assert not re.search(r"time\.sleep|pip install|https?://(?!127\.0\.0\.1|localhost)|full=True", source)
 
 
+def test_no_cell_hides_its_value_with_a_semicolon(notebook):
+    assert not [cell.source for cell in code_cells(notebook) if cell.source.endswith(";")]  # nbval would show it
+
+
 def test_outputs_are_stored_and_clean(notebook):
     for cell in code_cells(notebook):
         for output in cell.outputs:

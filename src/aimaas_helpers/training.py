@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .data import Dataset, Split
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class History:
     """What training recorded: one value an epoch for each metric, and how long it took.
 
@@ -39,6 +39,9 @@ class History:
         if name not in self.metrics:
             raise BadInput(f"No metric {name!r} was recorded; there are: {', '.join(self.metrics)}.")
         return self.metrics[name]
+
+    def __repr__(self) -> str:
+        return f"<History of {_count(self.epochs, 'epoch')}: {', '.join(self.metrics)}>"
 
     def plot(self) -> None:
         """Draw each metric against the epoch, training and validation in one panel."""

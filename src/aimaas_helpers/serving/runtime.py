@@ -1,0 +1,65 @@
+"""Arrays in, arrays out: one LiteRT interpreter, warmed up."""
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from aimaas_helpers.errors import Corrupt
+from aimaas_helpers.serving.tensors import SIGNATURE, Array, Tensor
+
+WARM_UP_SIZE = 32  # for sizes other than the batch that the model leaves open, such as a text's length
+
+
+class Runtime:
+    """A loaded model. An interpreter serves one caller at a time: others wait for the lock.
+
+    ``content`` is a LiteRT model with the signature ``serving_default``; ``threads`` is how many cores one call may
+    use. Raises ``Corrupt`` if it is no such model or does not run on zeros.
+    """
+
+    def __init__(self, content: bytes, *, threads: int = 1) -> None:
+        try:
+            self._interpreter = Interpreter(model_content=content, num_threads=threads)
+            signature = self._interpreter.get_signature_runner(SIGNATURE)
+            inputs, outputs = signature.get_input_details(), signature.get_output_details()
+            del signature  # the interpreter refuses to run while anything else refers to its inside
+        except (ValueError, RuntimeError) as error:
+            raise Corrupt(f"LiteRT cannot read the model ({error}).") from error
+        self._input_index = {name: int(details["index"]) for name, details in inputs.items()}
+        self._output_index = {name: int(details["index"]) for name, details in outputs.items()}
+        self.tensor_names = {name: str(details["name"]) for name, details in (inputs | outputs).items()}
+        self.inputs = {name: _describe(name, details) for name, details in inputs.items()}
+        self.outputs = {name: _describe(name, details) for name, details in outputs.items()}
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._lock = threading.Lock()
+        try:
+            self.run({name: tensor.zeros(WARM_UP_SIZE) for name, tensor in self.inputs.items()})
+        except (ValueError, RuntimeError) as error:
+            raise Corrupt(f"LiteRT cannot run the model ({error}).") from error
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute the outputs, by name. Every input must be present, of its type and of a shape that fits.
+
+        Raises ``RuntimeError`` if the values make an operation fail, such as a word number outside the vocabulary.
+        """
+        interpreter = self._interpreter
+        with self._lock:
+            shapes = {name: array.shape for name, array in inputs.items()}
+            if shapes != self._shapes:
+                self._shapes = {}  # until every tensor has its new size
+                for name, shape in shapes.items():
+                    interpreter.resize_tensor_input(self._input_index[name], shape)
+                interpreter.allocate_tensors()
+                self._shapes = shapes
+            for name, array in inputs.items():
+                interpreter.set_tensor(self._input_index[name], array)
+            interpreter.invoke()
+            return {name: interpreter.get_tensor(index) for name, index in self._output_index.items()}
+
+
+def _describe(name: str, details: Mapping[str, Any]) -> Tensor:
+    shape = tuple(None if size < 0 else int(size) for size in details["shape_signature"])
+    return Tensor(name, np.dtype(details["dtype"]).name, shape)

@@ -1,0 +1,354 @@
+"""The protocol over a real socket: right answers to right requests, a helpful 4xx to wrong ones."""
+
+import http.client
+import json
+import math
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import keras
+import numpy as np
+import pytest
+import requests
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tensorflow.core.protobuf import saved_model_pb2
+
+from aimaas_helpers import serving
+
+IMAGES = np.random.default_rng(0).random((3, 28, 28), np.float32)
+PAIR = {"signal": [[1.0, 2, 3], [4, 5, 6.5]], "tag": [[0, 1], [4, 2]]}
+
+Post = Callable[..., tuple[int, Any]]
+
+
+@pytest.fixture(scope="session")
+def post(service: serving.Service, http: requests.Session) -> Post:
+    """Send a body (JSON unless bytes) to a model's predict; returns status and parsed answer."""
+
+    def send(body: object, path: str = "digits", headers: dict[str, str] | None = None) -> tuple[int, Any]:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        reply = http.post(f"{service.url}/v1/models/{path}:predict", data=data, headers=headers)
+        assert reply.headers["content-type"] == "application/json"
+        return reply.status_code, reply.json()
+
+    return send
+
+
+@pytest.fixture(autouse=True)
+def still_answers(post: Post, keras_models: dict[str, keras.Model]) -> Iterator[None]:
+    """Whatever a test sent, the server lives on and answers correctly."""
+    yield
+    status, answer = post({"instances": IMAGES.tolist()})
+    assert status == 200
+    np.testing.assert_allclose(answer["predictions"], keras_models["digits"](IMAGES), rtol=1e-5, atol=1e-6)
+
+
+def curl(*arguments: str) -> Any:
+    run = subprocess.run(["curl", "--silent", "--noproxy", "*", *arguments], capture_output=True, text=True, check=True)
+    return json.loads(run.stdout)
+
+
+def test_curl_as_the_rest_guide_writes_it(service: serving.Service, keras_models: dict[str, keras.Model]) -> None:
+    answer = curl(
+        "-d", json.dumps({"instances": IMAGES.tolist()}), "-X", "POST", f"{service.url}/v1/models/digits:predict"
+    )
+    assert list(answer) == ["predictions"]
+    np.testing.assert_allclose(answer["predictions"], keras_models["digits"](IMAGES), rtol=1e-5, atol=1e-6)
+    assert curl(f"{service.url}/v1/models/digits") == {
+        "model_version_status": [
+            {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+        ]
+    }
+    assert curl(f"{service.url}/v1/models/digits/versions/1") == curl(f"{service.url}/v1/models/digits")
+
+
+def test_metadata_is_the_saved_model_s(service: serving.Service, models: Path) -> None:
+    answer = curl(f"{service.url}/v1/models/pair/versions/1/metadata")
+    assert answer == curl(f"{service.url}/v1/models/pair/metadata")
+    assert answer["model_spec"] == {"name": "pair", "signature_name": "", "version": "1"}
+    assert answer["metadata"]["model_card"]["name"] == "pair"
+    signature = answer["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    assert signature["inputs"]["tag"] == {
+        "dtype": "DT_INT32",
+        "tensor_shape": {"dim": [{"size": "-1", "name": ""}, {"size": "2", "name": ""}], "unknown_rank": False},
+        "name": "serving_default_tag:0",
+    }
+    saved = saved_model_pb2.SavedModel.FromString((models / "pair" / "1" / "saved_model.pb").read_bytes())
+    written = saved.meta_graphs[0].signature_def["serving_default"]
+    assert signature["method_name"] == written.method_name
+    for side in ("inputs", "outputs"):
+        tensors = getattr(written, side)
+        assert signature[side].keys() == set(tensors)
+        for name, info in signature[side].items():
+            assert info["name"] == tensors[name].name
+            sizes = [str(size.size) for size in tensors[name].tensor_shape.dim]
+            assert [size["size"] for size in info["tensor_shape"]["dim"]] == sizes
+
+
+def test_rows_and_columns_of_one_input(post: Post) -> None:
+    images = IMAGES.tolist()
+    _, rows = post({"instances": images})
+    assert post({"instances": [{"image": image} for image in images]}) == (200, rows)
+    for inputs in (images, {"image": images}):
+        assert post({"inputs": inputs}) == (200, {"outputs": rows["predictions"]})
+    assert post({"instances": images}, "digits/versions/1") == (200, rows)
+    assert post({"signature_name": "serving_default", "unknown": [1], "instances": images}) == (200, rows)
+
+
+def test_rows_and_columns_of_two_inputs(post: Post, keras_models: dict[str, keras.Model]) -> None:
+    signal, tag = np.float32(PAIR["signal"]), np.int32(PAIR["tag"])
+    scores, price = (np.asarray(output) for output in keras_models["pair"]([signal, tag]))
+    status, columns = post({"inputs": PAIR}, "pair")
+    assert status == 200 and columns["outputs"].keys() == {"scores", "price"}
+    np.testing.assert_allclose(columns["outputs"]["scores"], scores, rtol=1e-5)
+    np.testing.assert_allclose(columns["outputs"]["price"], price, rtol=1e-5)
+    rows = [{"signal": s, "tag": t} for s, t in zip(PAIR["signal"], PAIR["tag"], strict=True)]
+    _, answer = post({"instances": rows}, "pair")
+    assert answer["predictions"] == [
+        {"scores": s, "price": p}
+        for s, p in zip(columns["outputs"]["scores"], columns["outputs"]["price"], strict=True)
+    ]
+
+
+def image(shape: tuple[int, ...] = (28, 28), **changes: Any) -> list[Any]:
+    """A blank image; ``r3c5="x"`` puts something in row 3, column 5."""
+    pixels: list[Any] = np.zeros(shape).tolist()
+    for place, value in changes.items():
+        row, column = map(int, place[1:].split("c"))
+        pixels[row][column] = value
+    return pixels
+
+
+BAD = {
+    "no body": (b"", "its body is empty); expected an object with"),
+    "not JSON": (b"{'instances'}", "cannot be read (JSON is malformed"),
+    "not UTF-8": (b'{"instances": ["\xff"]}', "cannot be read"),
+    "not an object": ([1], "Expected `object`, got `array`); expected an object"),
+    "neither": ({}, "The request has neither of"),
+    "both": ({"instances": [1], "inputs": [1]}, "The request has both of"),
+    "signature": ({"signature_name": "other", "instances": [1]}, "has the signature 'serving_default', not 'other'"),
+    "signature type": (
+        {"signature_name": None, "instances": [1]},
+        "Expected `str`, got `null` - at `$.signature_name`",
+    ),
+    "instances no list": ({"instances": 1.0}, "must be a list of rows"),
+    "no rows": ({"instances": []}, "expected at least one row"),
+    "no rows in columns": ({"inputs": []}, "has shape (batch, 28, 28); this request sent (0,)"),
+    "shape": (
+        {"instances": [image((27, 28))] * 2},
+        "The input 'image' of model 'digits' has shape (batch, 28, 28); this request sent (2, 27, 28).",
+    ),
+    "rank": ({"instances": [[0.0] * 784]}, "has shape (batch, 28, 28); this request sent (1, 784)."),
+    "a number": ({"inputs": 1.0}, "has shape (batch, 28, 28); this request sent ()."),
+    "text": (
+        {"instances": [image(), image(r3c5="7")]},
+        "has the text '7' at row 1, position [1][3][5]; expected numbers",
+    ),
+    "null": ({"instances": [image(r27c27=None)]}, "has null at row 0, position [0][27][27]"),
+    "boolean": ({"instances": [image(r0c1=True)]}, "has true at row 0, position [0][0][1]"),
+    "object": ({"instances": [image(r0c1={})]}, "has an object at row 0, position [0][0][1]"),
+    "NaN": ({"instances": [image(r0c0=math.nan)]}, "where every number is finite"),
+    "infinity": ({"instances": [image(r0c0=math.inf)]}, "where every number is finite"),
+    "huge number": ({"instances": [image(r2c0=1e39)]}, "too large for float32 at row 0, position [0][2][0]"),
+    "huge integer": ({"instances": [image(r2c0=10**400)]}, "the number 1000"),
+    "1e999": (json.dumps({"instances": [image(r2c0=0.5)]}).encode().replace(b"0.5", b"1e999"), "Number out of range"),
+    "answer not finite": (
+        {"instances": [image(), np.full((28, 28), 3e38).tolist()]},
+        "computed an output 'probabilities' that is not finite for row 1",
+    ),
+    "ragged rows": (
+        {"instances": [image(), image((27, 28))]},
+        "a list of 27 where others before it have lists of 28 at row 1",
+    ),
+    "ragged inside": ({"instances": [[[0.0] * 28] * 27 + [[0.0]]]}, "lists of 28 at row 0, position [0][27]"),
+    "deeper": ({"instances": [image(r0c1=[1])]}, "a list of 1 where others before it have single values"),
+    "shallower": ({"instances": [[[0.0] * 28] * 27 + [0.0]]}, "the number 0.0 where others before it have lists of 28"),
+    "b64 row": ({"instances": [{"b64": "aGk="}]}, "which is for binary inputs"),
+    "b64 column": ({"inputs": {"b64": "aGk="}}, "which is for binary inputs"),
+    "unknown input": ({"inputs": {"picture": [image()]}}, "has the inputs 'image'; this request sent 'picture'"),
+    "unknown in row": ({"instances": [{"image": image()}, {"x": 1}]}, 'Row 1 of "instances" does not fit'),
+    "mixed rows": ({"instances": [{"image": image()}, image()]}, "must be an object, as the first is"),
+    "deep": (b'{"instances": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
+    "deep, never closed": (b'{"x": ' + b'{"a":' * 100_000, "nested too deeply"),
+    "200 deep": (b'{"instances": ' + b"[" * 200 + b"]" * 200 + b"}", "nested 200 lists deep"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_requests_get_400_and_a_sentence(post: Post, case: str) -> None:
+    body, sentence = BAD[case]
+    status, answer = post(body)
+    assert (status, list(answer)) == (400, ["error"])
+    assert sentence in answer["error"]
+
+
+PAIR_BAD = {
+    "fraction": (
+        {"inputs": PAIR | {"tag": [[0, 1], [4, 2.5]]}},
+        "the number 2.5 at row 1, position [1][1]; expected whole",
+    ),
+    "too large": ({"inputs": PAIR | {"tag": [[0, 1], [4, 2**31]]}}, "the number 2147483648 at row 1"),
+    "outside the vocabulary": ({"inputs": PAIR | {"tag": [[0, 1], [4, 99]]}}, "cannot compute with these values"),
+    "rows differ": ({"inputs": PAIR | {"tag": [[0, 1]]}}, "equally many rows; this request sent 'signal' 2, 'tag' 1"),
+    "missing": ({"inputs": {"tag": [[0, 1]]}}, "has the inputs 'signal' and 'tag'; this request sent 'tag'"),
+    "plain rows": ({"instances": [[1, 2, 3]]}, "must be an object with 'signal' and 'tag'"),
+    "plain column": ({"inputs": [[1, 2, 3]]}, "must be an object with 'signal' and 'tag'"),
+}
+
+
+@pytest.mark.parametrize("case", PAIR_BAD)
+def test_bad_requests_to_two_inputs(post: Post, case: str) -> None:
+    body, sentence = PAIR_BAD[case]
+    status, answer = post(body, "pair")
+    assert (status, list(answer)) == (400, ["error"])
+    assert sentence in answer["error"]
+    assert post({"inputs": PAIR}, "pair")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "sentence"),
+    [
+        (
+            "POST",
+            "/v1/models/nobody:predict",
+            404,
+            "There is no model 'nobody'; served here: 'digits', 'pair' and 'slow'.",
+        ),
+        ("GET", "/v1/models/nobody", 404, "There is no model 'nobody'"),
+        ("GET", "/v1/models/nobody/metadata", 404, "There is no model 'nobody'"),
+        ("POST", "/v1/models/digits/versions/7:predict", 404, "Model 'digits' has no version 7; it has 1."),
+        ("GET", "/v1/models/digits/versions/7", 404, "Model 'digits' has no version 7; it has 1."),
+        ("GET", f"/v1/models/digits/versions/{'9' * 5000}", 404, "There is nothing at"),
+        ("GET", "/v1/models/digits/versions/one", 404, "There is nothing at"),
+        ("POST", "/v1/models/digits:regress", 404, "There is nothing at /v1/models/digits:regress"),
+        ("GET", "/v1/models/digits/", 404, "There is nothing at"),
+        ("GET", "/v1/models/digits:predict", 405, "/v1/models/digits:predict does not take GET; it takes POST."),
+        ("POST", "/v1/models/digits", 405, "does not take POST"),
+        ("DELETE", "/", 405, "does not take DELETE"),
+    ],
+)
+def test_wrong_addresses(
+    service: serving.Service, http: requests.Session, method: str, path: str, status: int, sentence: str
+) -> None:
+    reply = http.request(method, service.url + path, data=b"{}")
+    assert reply.status_code == status
+    assert sentence in reply.json()["error"]
+
+
+def test_health_and_the_front_page(service: serving.Service, http: requests.Session) -> None:
+    for probe in ("live", "ready"):
+        assert http.get(f"{service.url}/v2/health/{probe}").json() == {"live": True, "ready": True}
+    front = http.get(service.url).json()
+    assert front["models"]["digits"]["versions"] == [1] and list(front["models"]) == ["digits", "pair", "slow"]
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["announced length", "chunked"])
+@pytest.mark.parametrize("size", [17, 33], ids=["a little too large", "twice too large"])
+def test_a_body_too_large_gets_413(service: serving.Service, chunked: bool, size: int) -> None:
+    piece = b" " * 2**20
+    body: Any = (piece for _ in range(size)) if chunked else piece * size
+    reply = requests.post(f"{service.url}/v1/models/digits:predict", data=body)
+    assert reply.status_code == 413
+    assert "larger than 16 MiB" in reply.json()["error"]
+
+
+def test_a_body_just_small_enough_is_read(post: Post) -> None:
+    body = json.dumps({"instances": IMAGES.tolist()}).encode()
+    assert post(body.ljust(16 * 2**20))[0] == 200
+
+
+def test_a_client_that_leaves_midway_harms_nobody(service: serving.Service) -> None:
+    address = urlsplit(service.url)
+    for _ in range(20):
+        with socket.create_connection((address.hostname, address.port)) as client:
+            client.sendall(b"POST /v1/models/digits:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+    time.sleep(0.5)  # nothing tells when the server has noticed
+    assert "Traceback" not in service.log(500)
+
+
+def test_health_answers_while_a_model_computes(service: serving.Service, post: Post) -> None:
+    finished = threading.Event()
+    outcome: list[float] = []
+
+    def compute() -> None:
+        begun = time.perf_counter()
+        reply = requests.post(
+            f"{service.url}/v1/models/slow:predict", json={"instances": np.zeros((3, 8, 8, 1)).tolist()}
+        )
+        outcome.extend([reply.status_code, time.perf_counter() - begun])
+        finished.set()
+
+    worker = threading.Thread(target=compute)
+    worker.start()
+    waits = []
+    connection = http.client.HTTPConnection(urlsplit(service.url).netloc)
+    while not finished.is_set():
+        begun = time.perf_counter()
+        connection.request("GET", "/v2/health/live")
+        connection.getresponse().read()
+        waits.append(time.perf_counter() - begun)
+        time.sleep(0.01)
+    worker.join()
+    connection.close()
+    status, seconds = outcome
+    assert status == 200 and seconds > 0.3, "the slow model is not slow"
+    assert max(waits) < seconds / 2
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["signal", "tag", "b64", "instances"]) | st.text(max_size=3), inner, max_size=3
+        )
+    ),
+    max_leaves=12,
+)
+json_requests = json_values | st.fixed_dictionaries(
+    {}, optional={"instances": json_values, "inputs": json_values, "signature_name": json_values}
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(body=json_requests, model=st.sampled_from(["digits", "pair"]))
+def test_no_json_makes_the_server_fail(service: serving.Service, http: requests.Session, body: Any, model: str) -> None:
+    reply = http.post(f"{service.url}/v1/models/{model}:predict", data=json.dumps(body).encode())
+    assert reply.status_code == 400
+    assert reply.json()["error"].endswith(".")
+
+
+@settings(max_examples=200, deadline=None)
+@given(body=st.binary(max_size=60))
+def test_no_bytes_make_the_server_fail(service: serving.Service, http: requests.Session, body: bytes) -> None:
+    reply = http.post(f"{service.url}/v1/models/digits:predict", data=body)
+    assert reply.status_code == 400
+    assert reply.json()["error"].endswith(".")
+
+
+rows = st.fixed_dictionaries(
+    {
+        "signal": st.lists(st.floats(-100, 100, width=32), min_size=3, max_size=3),
+        "tag": st.lists(st.integers(0, 4), min_size=2, max_size=2),
+    }
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(batch=st.lists(rows, min_size=1, max_size=6))
+def test_rows_agree_with_columns_and_with_each_row_alone(post: Post, batch: list[dict[str, Any]]) -> None:
+    _, together = post({"instances": batch}, "pair")
+    columns = {name: [row[name] for row in batch] for name in ("signal", "tag")}
+    _, by_column = post({"inputs": columns}, "pair")
+    alone = [post({"instances": [row]}, "pair")[1]["predictions"][0] for row in batch]
+    for name in ("scores", "price"):
+        values = [row[name] for row in together["predictions"]]
+        assert values == by_column["outputs"][name]
+        np.testing.assert_allclose(values, [row[name] for row in alone], rtol=1e-4, atol=1e-4)

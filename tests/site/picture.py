@@ -1,0 +1,26 @@
+"""Draws the README's picture: `python tests/site/picture.py` photographs the built start page."""
+
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+from visiting import FLAGS, HOW_TO_GET_A_BROWSER, ROOT, SITE, find_browser
+
+PAGE = SITE / "book" / "index.html"
+PICTURE: Path = ROOT / "book" / "_static" / "first_page.png"
+
+
+def main() -> None:
+    program = find_browser()
+    if program is None or not PAGE.exists():
+        raise SystemExit(HOW_TO_GET_A_BROWSER if program is None else "There is no site: run `make book`.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1200, "height": 800}, device_scale_factor=1.5)
+        page.goto(PAGE.as_uri())
+        page.screenshot(path=PICTURE)
+        browser.close()
+    print(f"Drawn: {PICTURE.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
