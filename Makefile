@@ -41,10 +41,10 @@ test-twice: setup  ## all notebooks, two times in a row
 test-elsewhere: setup  ## the quick notebooks as on other machines: one core, no oneDNN, an older processor
 	taskset -c 0 $(NBVAL) $(ELSEWHERE)
 	TF_ENABLE_ONEDNN_OPTS=0 $(NBVAL) $(ELSEWHERE)
-	ONEDNN_MAX_CPU_ISA=AVX2 $(NBVAL) $(ELSEWHERE)
+	ONEDNN_MAX_CPU_ISA=AVX2 XLA_FLAGS=--xla_cpu_max_isa=AVX2 OPENBLAS_CORETYPE=Haswell $(NBVAL) $(ELSEWHERE)
 
 book: setup  ## the site from the stored outputs, in build/_build/html; any warning is an error
-	$(PY) -m jupyter_book build . --path-output build -W -n --keep-going
+	$(PY) -m jupyter book build . --path-output build -W -n --keep-going --all
 
 notebooks: setup  ## run all notebooks, or NOTEBOOK=one, and store their outputs
 	$(PY) tools/notebooks.py run $(if $(NOTEBOOK),"$(NOTEBOOK)")

@@ -87,7 +87,9 @@ def test_it_has_figures_and_each_has_alternative_text(notebook):
 
 # Numbers that come out of a run: shares, decimals, and counts with a unit. Code, formulas and links are not prose.
 NOT_PROSE = re.compile(r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|\{[a-z:]+\}|\]\([^)]*\)|<[^>]*>", re.DOTALL)
-TYPED_IN = re.compile(r"\d\s*%|\d\.\d|\d\s*(?:ms|s|seconds|minutes|MB|GB|FLOPs?|requests|times)\b|\d\s*×\s|\d{1,3},\d{3}")
+TYPED_IN = re.compile(
+    r"\d\s*%|\d\.\d|\d\s*(?:ms|s|seconds|minutes|MB|GB|FLOPs?|requests|times)\b|\d\s*×\s|\d{1,3},\d{3}"
+)
 
 
 def typed_in(text):

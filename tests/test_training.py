@@ -29,19 +29,20 @@ def network(*, convolution=False, compiled=True):
     return model
 
 
-@pytest.mark.parametrize("convolution", [False, True], ids=["xla", "pieces"])
-def test_it_learns(convolution):
-    model = network(convolution=convolution)
-    history = training.fit(model, blobs(), epochs=20)
+@pytest.mark.parametrize("xla", [True, False], ids=["xla", "pieces"])
+def test_it_learns(xla):
+    model = network()
+    history = training.fit(model, blobs(), epochs=20, xla=xla)
     assert history["loss"][-1] < history["loss"][0] / 2
     assert model.evaluate(*blobs(seed=1), verbose=0)[1] > 0.9
     assert len(history["accuracy"]) == history.epochs == 20
     assert history.seconds > 0
 
 
-def test_it_makes_the_very_steps_that_keras_makes():
+@pytest.mark.parametrize("xla", [True, False], ids=["xla", "pieces"])
+def test_it_makes_the_very_steps_that_keras_makes(xla):
     split, ours, keras_s = blobs(n=64), network(), network()
-    training.fit(ours, split, epochs=3, batch_size=16, seed=5)
+    training.fit(ours, split, epochs=3, batch_size=16, seed=5, xla=xla)
     shuffle = np.random.default_rng(5)
     for _ in range(3):
         for rows in shuffle.permutation(64).reshape(4, 16):

@@ -17,8 +17,14 @@ PICTURES = """() => [...document.querySelectorAll('main img')].map(image => ({
     source: image.getAttribute('src'), alt: image.alt, width: image.naturalWidth}))"""
 BEYOND = """selector => [...document.querySelectorAll(selector)]
     .flatMap(box => [...box.querySelectorAll('section > *, .cell > *')])
-    .filter(element => element.getBoundingClientRect().right > innerWidth + 1)
+    .filter(element => {
+        const place = element.getBoundingClientRect();
+        return place.right > innerWidth + 1 || place.left < -1;
+    })
     .map(element => element.outerHTML.slice(0, 200))"""
+CUT_OFF = """() => [...document.querySelectorAll('div.math')]
+    .filter(box => box.firstElementChild.getBoundingClientRect().left < box.getBoundingClientRect().left - 1)
+    .map(box => box.textContent)"""
 LEFTOVER_TEX = r"""selector => {
     const text = document.querySelector(selector).cloneNode(true);
     text.querySelectorAll('pre, code, mjx-container, script').forEach(element => element.remove());
@@ -83,6 +89,7 @@ def test_page_on_a_phone(phone: Visitor, path: str) -> None:
     check_quiet(phone, visit)
     assert visit.page.evaluate("document.scrollingElement.scrollWidth") <= 360, "the page is wider than the screen"
     outside = visit.page.evaluate(BEYOND, ARTICLE)
+    assert not visit.page.evaluate(CUT_OFF), "a formula begins where it cannot be scrolled to"
     assert not outside, "something reaches beyond the screen, where it cannot be scrolled to"
 
 

@@ -85,8 +85,7 @@ class Artefact:
         inputs = ", ".join(str(tensor) for tensor in card.inputs)
         outputs = ", ".join(str(tensor) for tensor in card.outputs)
         return (
-            f"Model '{card.name}', version {card.version}: {card.parameters:,} parameters; "
-            f"in: {inputs}; out: {outputs}"
+            f"Model '{card.name}', version {card.version}: {card.parameters:,} parameters; in: {inputs}; out: {outputs}"
         )
 
     def read_litert(self) -> bytes:

@@ -1,0 +1,11 @@
+"""What the book's site needs beyond Jupyter Book: offline mathematics, checked pages, generated tables."""
+
+from sphinx.application import Sphinx
+
+from . import cards, maths, pages, stamp, syllabus
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    for part in (maths, pages, cards, syllabus, stamp):
+        part.setup(app)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
