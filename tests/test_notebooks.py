@@ -91,7 +91,7 @@ NOT_PROSE = re.compile(
     r"95 % interval|```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|\{[a-z:]+\}|\]\([^)]*\)|<[^>]*>", re.DOTALL
 )
 TYPED_IN = re.compile(
-    r"\d\s*%|\d\.\d|\d\s*(?:ms|s|seconds|minutes|MB|GB|FLOPs?|requests|times)\b|\d\s*×\s|\d{1,3},\d{3}"
+    r"\d\s*%|\d\.\d|\d\s*(?:ms|s|seconds|minutes|MB|GB|FLOPs?|requests|times)\b|\d×|\d{1,3},\d{3}"
 )
 
 
@@ -113,8 +113,9 @@ def test_typed_in_numbers_would_be_found():
 def test_numbers_that_vary_are_followed_by_a_claim(notebook):
     cells = code_cells(notebook)
     for position, cell in enumerate(cells):
-        if "nbval-ignore-output" in cell.metadata.get("tags", []):
-            following = cells[position + 1 : position + 6]
+        address_only = cell.source.endswith(("print(url)", "print(predict)"))
+        if "nbval-ignore-output" in cell.metadata.get("tags", []) and not address_only:
+            following = cells[position + 1 : position + 4]
             assert any("claim(" in later.source for later in following), cell.source
 
 
