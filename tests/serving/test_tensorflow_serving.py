@@ -131,8 +131,8 @@ BAD = {
     "not JSON": (b"{'instances'}", "cannot be read (JSON is malformed"),
     "not UTF-8": (b'{"instances": ["\xff"]}', "cannot be read"),
     "not an object": ([1], "Expected `object`, got `array`); expected an object"),
-    "neither": ({}, "The request has neither of"),
-    "both": ({"instances": [1], "inputs": [1]}, "The request has both of"),
+    "neither": ({}, 'The request has neither "instances" nor "inputs"'),
+    "both": ({"instances": [1], "inputs": [1]}, 'The request has both "instances" and "inputs"'),
     "signature": ({"signature_name": "other", "instances": [1]}, "has the signature 'serving_default', not 'other'"),
     "signature type": (
         {"signature_name": None, "instances": [1]},

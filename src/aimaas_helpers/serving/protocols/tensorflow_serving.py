@@ -57,8 +57,8 @@ def predict(plane: Plane, name: str, version: int | None, body: bytes) -> bytes:
     if request.signature_name not in ("", SIGNATURE):
         raise BadInput(f"Model '{name}' has the signature '{SIGNATURE}', not '{request.signature_name[:80]}'.")
     if (request.instances is msgspec.UNSET) == (request.inputs is msgspec.UNSET):
-        both = request.inputs is not msgspec.UNSET
-        raise BadInput(f'The request has {"both" if both else "neither"} of "instances" and "inputs"; {_EXPECTED}.')
+        found = 'neither "instances" nor' if request.inputs is msgspec.UNSET else 'both "instances" and'
+        raise BadInput(f'The request has {found} "inputs"; {_EXPECTED}.')
     if isinstance(request.instances, msgspec.Raw):
         outputs = plane.infer(model, _from_rows(model, request.instances))
         return msgspec.json.encode({"predictions": _to_rows(model, outputs)})
