@@ -90,9 +90,7 @@ def test_it_has_figures_and_each_has_alternative_text(notebook):
 NOT_PROSE = re.compile(
     r"95 % interval|```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|\{[a-z:]+\}|\]\([^)]*\)|<[^>]*>", re.DOTALL
 )
-TYPED_IN = re.compile(
-    r"\d\s*%|\d\.\d|\d\s*(?:ms|s|seconds|minutes|MB|GB|FLOPs?|requests|times)\b|\d×|\d{1,3},\d{3}"
-)
+TYPED_IN = re.compile(r"\d\s*%|\d\.\d|\d\s*(?:ms|s|seconds|minutes|MB|GB|FLOPs?|requests|times)\b|\d×|\d{1,3},\d{3}")
 
 
 def typed_in(text):
