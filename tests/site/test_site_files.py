@@ -84,6 +84,14 @@ def test_coverage_lists_every_notebook_and_links_the_written_ones(trees: dict[st
         assert (page in links) == (ROOT / notebook["file"]).is_file()
 
 
+def test_the_first_page_and_coverage_say_how_much_is_written(trees: dict[str, BeautifulSoup]) -> None:
+    syllabus = yaml.safe_load((ROOT / "book" / "syllabus.yml").read_text(encoding="utf-8"))
+    files = [notebook["file"] for part in syllabus["parts"] for notebook in part["notebooks"]]
+    written = sum((ROOT / file).is_file() for file in files)
+    for page in ("book/index.html", "book/coverage.html"):
+        assert f"Of {len(files)} planned notebooks, {written} are written" in trees[page].get_text(" ")
+
+
 def test_every_notebook_is_in_the_syllabus_and_in_the_table_of_contents() -> None:
     syllabus = yaml.safe_load((ROOT / "book" / "syllabus.yml").read_text(encoding="utf-8"))
     toc = (ROOT / "_toc.yml").read_text(encoding="utf-8")

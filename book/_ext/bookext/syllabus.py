@@ -16,7 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 
 logger = logging.getLogger(__name__)
 SOURCE = "book/syllabus.yml"
-PAGE = "book/coverage"
+PAGES = ("book/coverage", "book/index")
 UNWRITTEN = "*not yet written*"
 
 
@@ -30,7 +30,7 @@ def notebooks(syllabus: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 class Syllabus(SphinxDirective):
-    """`{syllabus} 3`: part 3; `{syllabus} progress`: a sentence; `{syllabus} documents`: by document."""
+    """`{syllabus} 3`: part 3; `progress`: a sentence; `written`: the notebooks there are; `documents`: by document."""
 
     required_arguments = 1
 
@@ -41,6 +41,8 @@ class Syllabus(SphinxDirective):
         view = self.arguments[0]
         if view == "progress":
             lines = self.progress(syllabus)
+        elif view == "written":
+            lines = self.written(syllabus)
         elif view == "documents":
             lines = self.documents(syllabus)
         else:
@@ -55,7 +57,13 @@ class Syllabus(SphinxDirective):
     def progress(self, syllabus: dict[str, Any]) -> list[str]:
         every = notebooks(syllabus)
         written = sum(self.exists(notebook) for notebook in every)
-        return [f"Of {len(every)} notebooks, {written} are written and run; the others are marked {UNWRITTEN}."]
+        return [f"Of {len(every)} planned notebooks, {written} are written and run today."]
+
+    def written(self, syllabus: dict[str, Any]) -> list[str]:
+        ready = [notebook for notebook in notebooks(syllabus) if self.exists(notebook)]
+        titles = [self.title(notebook, f"{notebook['number']} {notebook['title']}") for notebook in ready]
+        rows = [f"| {title} | {notebook['experiment']} |" for title, notebook in zip(titles, ready, strict=True)]
+        return ["| Notebook | What your machine does in it |", "|---|---|", *rows]
 
     def documents(self, syllabus: dict[str, Any]) -> list[str]:
         lines = ["| Document | Notebooks that make its topics run |", "|---|---|"]
@@ -95,8 +103,8 @@ class Syllabus(SphinxDirective):
 
 
 def reread(_app: Sphinx, env: Any, *_changes: Any) -> list[str]:
-    """Notebooks come and go without the page changing: read it in every build."""
-    return [PAGE] if PAGE in env.found_docs else []
+    """Notebooks come and go without these pages changing: read them in every build."""
+    return [page for page in PAGES if page in env.found_docs]
 
 
 def setup(app: Sphinx) -> None:
