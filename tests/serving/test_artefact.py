@@ -97,7 +97,7 @@ def test_versions_count_up_and_nothing_else_is_left(tmp_path: Path, monkeypatch:
     assert (first.version, second.version) == (1, 2)
     assert sorted(item.name for item in Path("models/tiny").iterdir()) == ["1", "2"]
     assert repr(second) == (
-        "Model 'tiny', version 2: 9 parameters; in: 'input': float32 (batch, 2); out: 'output': float32 (batch, 3)"
+        "Model 'tiny', version 2: 9 parameters\n  in   'input': float32 (batch, 2)\n  out  'output': float32 (batch, 3)"
     )
 
 

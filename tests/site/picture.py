@@ -16,7 +16,8 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         page = browser.new_page(viewport={"width": 1200, "height": 960}, device_scale_factor=1.5)
-        page.goto(f"{PAGE.as_uri()}#train")
+        page.goto(PAGE.as_uri())
+        page.locator("#train").evaluate("section => section.scrollIntoView()")
         page.screenshot(path=PICTURE)
         browser.close()
     print(f"Drawn: {PICTURE.relative_to(ROOT)}")

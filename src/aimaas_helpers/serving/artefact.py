@@ -82,11 +82,8 @@ class Artefact:
 
     def __repr__(self) -> str:
         card = self.card
-        inputs = ", ".join(str(tensor) for tensor in card.inputs)
-        outputs = ", ".join(str(tensor) for tensor in card.outputs)
-        return (
-            f"Model '{card.name}', version {card.version}: {card.parameters:,} parameters; in: {inputs}; out: {outputs}"
-        )
+        head = f"Model '{card.name}', version {card.version}: {card.parameters:,} parameters"
+        return "\n".join([head, *(f"  in   {t}" for t in card.inputs), *(f"  out  {t}" for t in card.outputs)])
 
     def read_litert(self) -> bytes:
         """The LiteRT model, verified against the card. Raises ``Corrupt``."""
