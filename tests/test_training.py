@@ -51,6 +51,14 @@ def test_it_makes_the_very_steps_that_keras_makes(xla):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+def test_it_records_what_keras_records():
+    split = blobs(n=64)
+    ours = training.fit(network(), split, epochs=3, batch_size=64)
+    keras_s = network().fit(split.x, split.y, epochs=3, batch_size=64, verbose=0).history
+    for name in ("loss", "accuracy"):
+        np.testing.assert_allclose(ours[name], keras_s[name], atol=1e-5)
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
     weights = []
     for seed in (0, 0, 1):
