@@ -26,7 +26,7 @@ from nbclient.exceptions import CellExecutionError
 
 ROOT = Path(__file__).resolve().parent.parent
 # What the site writes on the lid of a folded cell with this tag.
-FOLDED = {"solution": "Show the solution", "checker": "Show how answers are checked"}
+FOLDED = {"solution": "Show the solution", "checker": "Show how answers are checked (gives the answer away)"}
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 RUN_TIME = re.compile(r"about \d+ (?:seconds|minutes) on two CPU cores")
 
