@@ -29,7 +29,7 @@ class Repository:
     """The models under ``path``, every version of each loaded and warmed up.
 
     Folder names say what a model and a version are called, as in TensorFlow Serving; ``name`` replaces the name where
-    ``path`` holds a single model. A version that is broken is refused, with the reason kept for ``refused``; the rest
+    ``path`` holds a single model. A version that is broken is refused, with the reason kept for ``versions``; the rest
     are served. Raises ``NotFound`` or ``Corrupt`` if nothing can be served.
     """
 
