@@ -119,8 +119,8 @@ import numpy as np
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.displaypub import CapturingDisplayPublisher
 shell = InteractiveShell.instance(); shell.display_pub = CapturingDisplayPublisher()
-from aimaas_helpers import training
-bar = training._NotebookBar("Trained.", total=3)
+from aimaas_helpers import progress
+bar = progress._NotebookBar("Training", "Trained.", total=3)
 bar.advance("loss 0.500"); bar.close()
 texts = [output["data"]["text/plain"] for output in shell.display_pub.outputs]
 assert texts[0] == texts[-1] == "Trained." and "loss 0.500" in texts[1], texts

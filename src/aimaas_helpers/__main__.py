@@ -1,11 +1,14 @@
 """The ``aimaas`` command: serve models, examine the machine, fetch data."""
 
 import argparse
+import functools
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 
-from aimaas_helpers.errors import AimaasError
+from aimaas_helpers.errors import AimaasError, BadInput
+from aimaas_helpers.serving.settings import Settings, parse
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,13 +33,14 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", default=_setting("HOST", "127.0.0.1"), help="address to listen on (%(default)s)")
     serve.add_argument("--port", type=_port, default=_setting("PORT", "8501"), help="0 takes a free one (%(default)s)")
     serve.add_argument("--name", help="another name for the model, where PATH holds only one")
-    serve.add_argument("--threads", type=_at_least_one, default=_setting("THREADS", "1"), help="per call (%(default)s)")
-    serve.add_argument(
-        "--max-body-mb",
-        type=_at_least_one,
-        default=_setting("MAX_BODY_MB", "16"),
-        help="largest request in MiB (%(default)s)",
-    )
+    limits = serve.add_argument_group("settings", "also as environment variables, such as AIMAAS_MAX_BATCH")
+    for option in fields(Settings):
+        limits.add_argument(
+            f"--{option.name.replace('_', '-')}",
+            type=functools.partial(_parsed, option.name),
+            metavar="X",
+            help=f"{option.metadata['help']} ({option.default if option.default != '' else 'none'})",
+        )
     serve.add_argument("--exit-with-parent", action="store_true", help="stop when standard input is closed")
     serve.set_defaults(run=_serve)
 
@@ -52,13 +56,13 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(options: argparse.Namespace) -> int:
     from aimaas_helpers.serving.server import serve
 
+    given = {option.name: getattr(options, option.name) for option in fields(Settings)}
     serve(
         options.path,
         host=options.host,
         port=options.port,
         name=options.name,
-        threads=options.threads,
-        max_body=options.max_body_mb * 2**20,
+        settings=Settings.from_environment(**given),
         exit_with_parent=options.exit_with_parent,
     )
     return 0
@@ -88,10 +92,11 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _at_least_one(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, not {text!r}")
-    return int(text)
+def _parsed(name: str, text: str) -> object:
+    try:
+        return parse(name, text)
+    except BadInput as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 if __name__ == "__main__":

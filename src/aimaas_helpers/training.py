@@ -6,17 +6,15 @@ whole epoch — Keras's own ``train_step``, batch after batch — is one compile
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import plotting
 from .errors import BadInput
+from .progress import progress
 
 if TYPE_CHECKING:
     import keras
@@ -112,7 +110,7 @@ def fit(
     recorded: dict[str, list[float]] = {}
     start = time.perf_counter()
     title = f"Trained for {_count(epochs, 'epoch')} on {n:,} examples in batches of {batch_size}."
-    with _progress(title, total=epochs * pieces) as bar:
+    with progress("Training", title, total=epochs * pieces) as bar:
         for _ in range(epochs):
             model.reset_metrics()
             order = shuffle.permutation(n)[: steps * batch_size].reshape(steps, batch_size)
@@ -153,70 +151,3 @@ def _suits_xla(model: keras.Model) -> bool:
 
 def _count(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
-
-
-class _Bar(Protocol):
-    def advance(self, note: str) -> None: ...
-
-
-class _Quiet:
-    def advance(self, note: str) -> None:
-        """Neither a terminal nor a notebook is watching."""
-
-
-class _TerminalBar:
-    def __init__(self, total: int) -> None:
-        from tqdm import tqdm
-
-        self.bar = tqdm(total=total, desc="Training", leave=False)
-
-    def advance(self, note: str) -> None:
-        self.bar.set_postfix_str(note)
-        self.bar.update()
-
-
-class _NotebookBar:
-    """A line that fills while training runs and ends as the title alone, so that stored outputs stay the same."""
-
-    def __init__(self, title: str, total: int) -> None:
-        from IPython.display import display
-
-        self.title, self.total, self.done, self.drawn = title, total, 0, 0.0
-        self.handle = display(self._text(title), raw=True, display_id=True)
-
-    @staticmethod
-    def _text(text: str) -> dict[str, str]:
-        return {"text/plain": text}
-
-    def advance(self, note: str) -> None:
-        self.done += 1
-        now = time.monotonic()
-        if now - self.drawn > 0.2:
-            self.drawn = now
-            filled = 30 * self.done // self.total
-            bar = "█" * filled + "░" * (30 - filled)
-            self.handle.update(self._text(f"Training  {bar}  {100 * self.done // self.total} %  {note}"), raw=True)
-
-    def close(self) -> None:
-        self.handle.update(self._text(self.title), raw=True)
-
-
-@contextmanager
-def _progress(title: str, total: int) -> Iterator[_Bar]:
-    """A progress bar for whoever is watching: a notebook, a terminal, or nobody."""
-    if "ipykernel" in sys.modules and _in_kernel():
-        notebook = _NotebookBar(title, total)
-        yield notebook
-        notebook.close()
-    elif sys.stderr.isatty():
-        terminal = _TerminalBar(total)
-        with terminal.bar:
-            yield terminal
-    else:
-        yield _Quiet()
-
-
-def _in_kernel() -> bool:
-    from IPython import get_ipython
-
-    return get_ipython() is not None

@@ -12,6 +12,7 @@ import requests
 from keras import layers
 
 from aimaas_helpers import serving
+from aimaas_helpers.serving import codecs
 
 
 def digits_model() -> keras.Model:
@@ -49,9 +50,32 @@ def slow_model() -> keras.Model:
     )
 
 
+def words_model(length: int | None, words: int) -> keras.Model:
+    """Word numbers, ``None`` for texts of any length, to three numbers."""
+    keras.utils.set_random_seed(2)
+    return keras.Sequential(
+        [
+            keras.Input((length,), dtype="int32", name="words"),
+            layers.Embedding(words, 8),
+            layers.GlobalAveragePooling1D(),
+            layers.Dense(3, name="topics"),
+        ]
+    )
+
+
+CODECS = {"pictures": {"image": codecs.Image(28, 28)}, "texts": {"words": codecs.Utf8(8)}}
+
+
 @pytest.fixture(scope="session")
 def keras_models() -> dict[str, keras.Model]:
-    return {"digits": digits_model(), "pair": pair_model(), "slow": slow_model()}
+    return {
+        "digits": digits_model(),
+        "pair": pair_model(),
+        "pictures": digits_model(),
+        "slow": slow_model(),
+        "texts": words_model(8, 256),
+        "words": words_model(None, 50),
+    }
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +83,7 @@ def models(keras_models: dict[str, keras.Model], tmp_path_factory: pytest.TempPa
     """A folder of models; do not change it."""
     folder = tmp_path_factory.mktemp("with spaces") / "models"
     for name, model in keras_models.items():
-        serving.export(model, folder / name)
+        serving.export(model, folder / name, codecs=CODECS.get(name))
     return folder
 
 

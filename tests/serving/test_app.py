@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message
 from aimaas_helpers.serving.app import create_app
 from aimaas_helpers.serving.repository import Repository
 from aimaas_helpers.serving.runtime import Runtime
+from aimaas_helpers.serving.settings import Settings
 
 
 def post(app: ASGIApp, path: str, body: bytes) -> tuple[int, Any]:
@@ -47,6 +48,6 @@ def test_a_fault_of_its_own_is_a_sentence(models: Path, monkeypatch: pytest.Monk
 
 
 def test_the_limit_on_bodies_is_the_application_s(models: Path) -> None:
-    app = create_app(Repository(models / "digits" / "1"), max_body=100)
+    app = create_app(Repository(models / "digits" / "1"), Settings(max_body=100))
     assert post(app, "/v1/models/digits:predict", b" " * 101)[0] == 413
     assert post(app, "/v1/models/digits:predict", b" " * 100)[0] == 400

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from aimaas_helpers import serving
-from aimaas_helpers.errors import Unavailable
+from aimaas_helpers.errors import BadInput, Unavailable
 
 
 def answers(url: str) -> bool:
@@ -86,10 +86,30 @@ def test_why_it_did_not_start_is_the_exception(models: Path, tmp_path: Path) -> 
 
 
 def test_a_server_that_dies_at_start_leaves_its_last_words(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONWARNINGS", "error")  # makes Python itself complain, then carry on
-    monkeypatch.setenv("AIMAAS_THREADS", "many")
-    with pytest.raises(Unavailable, match=r"did not start. Its last words:(.|\n)*expected a whole number"):
+    monkeypatch.setenv("PYTHONHOME", str(digits))  # where there is no Python
+    with pytest.raises(Unavailable, match=r"did not start. Its last words:\n(.|\n)*Fatal Python error"):
         serving.local(digits)
+
+
+def test_settings_are_checked_before_anything_starts(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving.local(digits) as service:
+        with pytest.raises(BadInput, match=r"^There is no setting 'quue'; there are workers, threads, .*queue"):
+            serving.local(digits, quue=8)
+        with pytest.raises(BadInput, match=r"^The setting 'queue' is at least 1, not 0\.$"):
+            serving.local(digits, queue=0)
+        monkeypatch.setenv("AIMAAS_THREADS", "many")
+        with pytest.raises(BadInput, match=r"^The setting 'threads' is a whole number, not 'many'\.$"):
+            serving.local(digits)
+        assert service.running  # a slip of the pen must not stop what runs
+
+
+def test_settings_reach_the_server(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIMAAS_MAX_BODY", "100")
+    monkeypatch.setenv("AIMAAS_ACCESS_LOG", "no")
+    with serving.local(digits, access_log=True, drain=None) as service:
+        reply = requests.post(f"{service.url}/v1/models/digits:predict", data=b" " * 101)
+        assert reply.status_code == 413
+    assert '"code":413' in service.log()
 
 
 def test_a_broken_version_is_told_and_the_other_serves(digits: Path) -> None:
@@ -154,7 +174,7 @@ def aimaas(*arguments: str) -> subprocess.Popen[str]:
 def test_the_command_serves_until_it_is_told_to_stop(
     digits: Path, command: list[subprocess.Popen[str]], stop: signal.Signals
 ) -> None:
-    process = aimaas("serve", str(digits), "--port", "0", "--max-body-mb", "1")
+    process = aimaas("serve", str(digits), "--port", "0", "--max-body", str(2**20))
     command.append(process)
     assert process.stdout is not None
     sentence, example = process.stdout.readline(), process.stdout.readline()

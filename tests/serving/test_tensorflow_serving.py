@@ -1,8 +1,12 @@
 """The protocol over a real socket: right answers to right requests, a helpful 4xx to wrong ones."""
 
+import base64
+import dataclasses
 import http.client
+import io
 import json
 import math
+import shutil
 import socket
 import subprocess
 import threading
@@ -14,6 +18,7 @@ from urllib.parse import urlsplit
 
 import keras
 import numpy as np
+import PIL.Image
 import pytest
 import requests
 from hypothesis import given, settings
@@ -21,6 +26,12 @@ from hypothesis import strategies as st
 from tensorflow.core.protobuf import saved_model_pb2
 
 from aimaas_helpers import serving
+from aimaas_helpers.errors import BadInput
+from aimaas_helpers.serving import codecs
+from aimaas_helpers.serving.protocols import tensorflow_serving
+from aimaas_helpers.serving.repository import Model, Repository
+from aimaas_helpers.serving.routing import route
+from aimaas_helpers.serving.tensors import Tensor
 
 IMAGES = np.random.default_rng(0).random((3, 28, 28), np.float32)
 PAIR = {"signal": [[1.0, 2, 3], [4, 5, 6.5]], "tag": [[0, 1], [4, 2]]}
@@ -61,12 +72,11 @@ def test_curl_as_the_rest_guide_writes_it(service: serving.Service, keras_models
     )
     assert list(answer) == ["predictions"]
     np.testing.assert_allclose(answer["predictions"], keras_models["digits"](IMAGES), rtol=1e-5, atol=1e-6)
-    assert curl(f"{service.url}/v1/models/digits") == {
-        "model_version_status": [
-            {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
-        ]
-    }
-    assert curl(f"{service.url}/v1/models/digits/versions/1") == curl(f"{service.url}/v1/models/digits")
+    assert curl(f"{service.url}/v1/models/digits")["model_version_status"] == [
+        {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+    ]
+    one, every = (curl(f"{service.url}/v1/models/digits{path}") for path in ("/versions/1", ""))
+    assert one["model_version_status"] == every["model_version_status"]
 
 
 def test_metadata_is_the_saved_model_s(service: serving.Service, models: Path) -> None:
@@ -156,7 +166,7 @@ BAD = {
     "object": ({"instances": [image(r0c1={})]}, "has an object at row 0, position [0][0][1]"),
     "NaN": ({"instances": [image(r0c0=math.nan)]}, "where every number is finite"),
     "infinity": ({"instances": [image(r0c0=math.inf)]}, "where every number is finite"),
-    "huge number": ({"instances": [image(r2c0=1e39)]}, "too large for float32 at row 0, position [0][2][0]"),
+    "huge number": ({"instances": [image(r2c0=1e39)]}, "the number 1e+39 at row 0, position [0][2][0]"),
     "huge integer": ({"instances": [image(r2c0=10**400)]}, "the number 1000"),
     "1e999": (json.dumps({"instances": [image(r2c0=0.5)]}).encode().replace(b"0.5", b"1e999"), "Number out of range"),
     "answer not finite": (
@@ -219,7 +229,7 @@ def test_bad_requests_to_two_inputs(post: Post, case: str) -> None:
             "POST",
             "/v1/models/nobody:predict",
             404,
-            "There is no model 'nobody'; served here: 'digits', 'pair' and 'slow'.",
+            "There is no model 'nobody'; served here: 'digits', 'pair', 'pictures', 'slow', 'texts' and 'words'.",
         ),
         ("GET", "/v1/models/nobody", 404, "There is no model 'nobody'"),
         ("GET", "/v1/models/nobody/metadata", 404, "There is no model 'nobody'"),
@@ -246,7 +256,7 @@ def test_health_and_the_front_page(service: serving.Service, http: requests.Sess
     for probe in ("live", "ready"):
         assert http.get(f"{service.url}/v2/health/{probe}").json() == {"live": True, "ready": True}
     front = http.get(service.url).json()
-    assert front["models"]["digits"]["versions"] == [1] and list(front["models"]) == ["digits", "pair", "slow"]
+    assert front["models"]["digits"]["versions"] == [1] and list(front["models"]) == sorted(front["models"])
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["announced length", "chunked"])
@@ -352,3 +362,212 @@ def test_rows_agree_with_columns_and_with_each_row_alone(post: Post, batch: list
         values = [row[name] for row in together["predictions"]]
         assert values == by_column["outputs"][name]
         np.testing.assert_allclose(values, [row[name] for row in alone], rtol=1e-4, atol=1e-4)
+
+
+def b64(content: bytes) -> dict[str, str]:
+    return {"b64": base64.b64encode(content).decode()}
+
+
+def png(pixels: Any) -> bytes:
+    file = io.BytesIO()
+    PIL.Image.fromarray((pixels * 255).astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_pictures_as_b64(post: Post, keras_models: dict[str, keras.Model]) -> None:
+    files = [png(image) for image in IMAGES]
+    values = [b64(file) for file in files]
+    expected = keras_models["pictures"](codecs.Image(28, 28).rows(files))
+    status, answer = post({"instances": values}, "pictures")
+    assert status == 200
+    np.testing.assert_allclose(answer["predictions"], expected, rtol=1e-5, atol=1e-6)
+    assert post({"instances": [{"image": value} for value in values]}, "pictures") == (200, answer)
+    for inputs in (values, {"image": values}):
+        assert post({"inputs": inputs}, "pictures") == (200, {"outputs": answer["predictions"]})
+    for inputs in (values[0], {"image": values[0]}):
+        _, one = post({"inputs": inputs}, "pictures")
+        np.testing.assert_allclose(one["outputs"], expected[:1], rtol=1e-5, atol=1e-6)
+
+
+def test_texts_and_their_bytes(post: Post, keras_models: dict[str, keras.Model]) -> None:
+    texts = ["now", "héllo wörld 你好", "", 'a "quoted" text']
+    expected = keras_models["texts"](codecs.Utf8(8).rows([text.encode() for text in texts]))
+    status, answer = post({"instances": texts}, "texts")
+    assert status == 200
+    np.testing.assert_allclose(answer["predictions"], expected, rtol=1e-4, atol=1e-5)
+    assert post({"instances": [b64(text.encode()) for text in texts]}, "texts") == (200, answer)
+    assert post({"instances": [{"words": text} for text in texts]}, "texts") == (200, answer)
+    assert post({"inputs": {"words": texts}}, "texts") == (200, {"outputs": answer["predictions"]})
+    assert len(post({"inputs": "now"}, "texts")[1]["outputs"]) == 1
+
+
+CODEC_BAD = {
+    "no picture": ({"instances": [b64(png(IMAGES[0])), b64(b"hello")]}, "Row 1 is not a picture"),
+    "cut short": ({"instances": [b64(png(IMAGES[0])[:-40])]}, "Row 0 is damaged or cut short"),
+    "a text for a picture": ({"instances": ["hello"]}, "Row 0 is not a picture"),
+    "base64": ({"instances": [{"b64": "?"}]}, "cannot be read (Invalid base64 encoded string"),
+    "beside b64": ({"instances": [{"b64": "aGk=", "x": 1}]}, "unknown field `x`"),
+    "a number": ({"instances": [1]}, "cannot be read (Expected"),
+    "null": ({"inputs": None}, "cannot be read (Expected"),
+    "pixels": ({"instances": IMAGES.tolist()}, "cannot be read (Expected"),
+    "no rows": ({"instances": []}, "expected at least one row"),
+    "no rows in columns": ({"inputs": {"image": []}}, "has shape (batch,); this request sent (0,)"),
+    "deep": (b'{"inputs": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
+}
+
+
+@pytest.mark.parametrize("case", CODEC_BAD)
+def test_bad_requests_to_a_model_that_takes_bytes(post: Post, case: str) -> None:
+    body, sentence = CODEC_BAD[case]
+    status, answer = post(body, "pictures")
+    assert (status, list(answer)) == (400, ["error"])
+    assert sentence in answer["error"]
+
+
+def test_metadata_of_bytes(service: serving.Service) -> None:
+    answer = curl(f"{service.url}/v1/models/pictures/metadata")["metadata"]
+    image = answer["signature_def"]["signature_def"]["serving_default"]["inputs"]["image"]
+    assert image["dtype"] == "DT_STRING" and image["tensor_shape"]["dim"] == [{"size": "-1", "name": ""}]
+    assert answer["model_card"]["codecs"]["image"]["type"] == "image"
+
+
+@pytest.fixture(scope="module")
+def versions(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A served model that gives 10 numbers in version 1, 3 in version 2, and is broken in version 3."""
+    folder = tmp_path_factory.mktemp("versions") / "model"
+    for version, model in enumerate(("digits", "texts", "digits"), 1):
+        shutil.copytree(models / model / "1", folder / str(version))
+    (folder / "3" / "model.tflite").write_bytes(b"")
+    route(folder, labels={"stable": 1, "broken": 3})
+    with serving.local(folder, poll=0.05) as service:
+        yield folder, f"{service.url}/v1/models/model"
+
+
+def test_versions_labels_and_why_one_is_refused(versions: tuple[Path, str], http: requests.Session) -> None:
+    _, url = versions
+
+    def width(path: str) -> Any:
+        body = {"instances": IMAGES[:1].tolist()} if "1" in path or "stable" in path else {"instances": ["now"]}
+        reply = http.post(f"{url}{path}:predict", json=body)
+        return len(reply.json()["predictions"][0]) if reply.ok else (reply.status_code, reply.json()["error"])
+
+    assert width("") == width("/versions/2") == 3
+    assert width("/versions/1") == width("/labels/stable") == 10
+    for path in ("/versions/3", "/labels/broken"):
+        status, sentence = width(path)
+        assert status == 404 and "Version 3 of model 'model' is not served: " in sentence and "cut short" in sentence
+    assert width("/labels/none") == (404, "Model 'model' has no label 'none'; it has 'broken' and 'stable'.")
+    refused, second, first = http.get(url).json()["model_version_status"]
+    assert (refused["version"], refused["state"], refused["status"]["error_code"]) == ("3", "END", "DATA_LOSS")
+    assert "changed or cut short" in refused["status"]["error_message"]
+    for found, version in ((second, "2"), (first, "1")):
+        ok = {"error_code": "OK", "error_message": ""}
+        assert found == {"version": version, "state": "AVAILABLE", "status": ok}
+    assert http.get(f"{url}/versions/3").json()["model_version_status"] == [refused]
+    assert http.get(f"{url}/labels/stable").json()["model_version_status"] == [first]
+    for path, version in (("", "2"), ("/versions/1", "1"), ("/labels/stable", "1")):
+        assert http.get(f"{url}{path}/metadata").json()["model_spec"]["version"] == version
+    assert http.get(f"{url}/labels/broken/metadata").status_code == 404
+
+
+def test_a_rule_is_followed_while_serving(versions: tuple[Path, str], http: requests.Session) -> None:
+    folder, url = versions
+
+    def standing(version: str) -> None:
+        until = time.monotonic() + 20
+        while http.get(f"{url}/metadata").json()["model_spec"]["version"] != version:
+            assert time.monotonic() < until
+
+    route(folder, version=1, canary=2, weight=0.1)
+    standing("1")
+    replies = [http.post(f"{url}:predict", json={"instances": IMAGES[:1].tolist()}).status_code for _ in range(100)]
+    assert replies == ([200] * 9 + [400]) * 10  # version 2 wants texts
+    assert http.get(f"{url}/labels/stable").status_code == 404
+    route(folder, labels={"stable": 1, "broken": 3})
+    standing("2")
+
+
+DTYPES = [
+    "float16",
+    "float32",
+    "float64",
+    "bool",
+    *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)),
+]
+leaves = st.sampled_from(
+    [
+        "0",
+        "1",
+        "-1",
+        "-0",
+        "-0.0",
+        "1.0",
+        "1.5",
+        "1e2",
+        "0.1",
+        "5e-324",
+        "3.4028235e38",
+        "1E39",
+        "1e999",
+        "65504",
+        "65520",
+    ]
+    + [str(2**bits - less) for bits in (7, 8, 15, 16, 31, 32, 63, 64) for less in (0, 1)]
+    + ["-129", "-2147483649", "1" + "0" * 40, "1" + "0" * 400, "01", "NaN", "Infinity"]
+    + ["true", "false", "null", '"1"', "{}", "[]", '{"b64": "AA=="}']
+)
+
+
+@st.composite
+def nested(draw: st.DrawFn) -> str:
+    """Lists, mostly regular, of mostly one kind of value."""
+    usual = draw(leaves)
+    shape = draw(st.lists(st.integers(0, 3), max_size=4))
+
+    def text(sizes: list[int]) -> str:
+        if draw(st.integers(0, 15)) == 0:
+            return draw(leaves)
+        if not sizes:
+            return draw(leaves) if draw(st.integers(0, 5)) == 0 else usual
+        return "[" + draw(st.sampled_from([",", " ,\n"])).join(text(sizes[1:]) for _ in range(sizes[0])) + "]"
+
+    return text(shape)
+
+
+bodies = st.one_of(
+    st.tuples(nested()).map(lambda v: f'{{"instances":{v[0]}}}'),
+    st.tuples(nested()).map(lambda v: f' {{ "instances" : {v[0]} }} '),
+    st.tuples(nested(), nested()).map(lambda v: f'{{"instances":{v[0]},"instances":{v[1]}}}'),
+    st.tuples(nested(), nested()).map(lambda v: f'{{"instances":{v[0]},"inputs":{v[1]}}}'),
+    st.tuples(nested(), nested()).map(lambda v: f'{{"instances":{v[0]},"other":{v[1]}}}'),
+    st.tuples(nested(), leaves).map(lambda v: f'{{"instances":{v[0]}}}{v[1]}'),
+    st.tuples(nested(), leaves).map(lambda v: f'{{"signature_name":{v[1]},"instances":{v[0]}}}'),
+)
+
+
+@pytest.fixture(scope="module")
+def model(models: Path) -> Model:
+    return Repository(models / "digits").model("digits")
+
+
+@settings(max_examples=500, deadline=None)
+@given(body=bodies, dtype=st.sampled_from(DTYPES), rank=st.integers(1, 3))
+def test_the_quick_way_reads_what_the_careful_way_reads(model: Model, body: str, dtype: str, rank: int) -> None:
+    model = dataclasses.replace(model, inputs={"x": Tensor("x", dtype, (None,) * rank)})
+
+    def outcome(read: Callable[[Model, bytes], Any]) -> Any:
+        try:
+            question = read(model, body.encode())
+        except BadInput as error:
+            return str(error)
+        array = question.inputs["x"]
+        assert array.dtype == dtype and np.isfinite(array).all()
+        return question.by_row, array.shape, array.tobytes()
+
+    quick = outcome(tensorflow_serving.decode)
+    assert quick == outcome(tensorflow_serving._decode_carefully)
+    if not isinstance(quick, str) and body.count("instances") == 1:
+        sent = np.array(json.loads(body)["instances"], dtype)
+        assert sent.shape == quick[1]
+        if sent.ndim == rank:
+            assert sent.tobytes() == quick[2]

@@ -1,12 +1,15 @@
 """From a trained model to a service that stock clients can call.
 
 ``export`` writes a Keras model as ``name/version/``; ``local`` starts a server for such folders beside a notebook, as
-``aimaas serve`` does in a terminal. In the server, each module knows only the ones below it: ``app`` and
-``middleware`` (HTTP), ``protocols`` (translation), ``plane`` (checks), ``repository`` (which models), ``runtime``
-(arrays in, arrays out), ``artefact`` (files).
+``aimaas serve`` does in a terminal; ``route`` says which version answers, ``sign`` vouches for one. In the server, each
+module knows only the ones below it: ``server`` and ``workers`` (processes), ``app``, ``observation`` and ``limits``
+(HTTP), ``protocols`` and ``openapi`` (translation), ``plane`` (checks), ``repository`` and ``routing`` (which model),
+``batching`` (rows together), ``runtime`` (arrays in, arrays out), ``artefact`` (files). ``load`` measures it all.
 """
 
 from aimaas_helpers.serving.artefact import Artefact, ModelCard, export, open_artefact
 from aimaas_helpers.serving.local import Service, local
+from aimaas_helpers.serving.routing import route
+from aimaas_helpers.serving.signing import sign
 
-__all__ = ["Artefact", "ModelCard", "Service", "export", "local", "open_artefact"]
+__all__ = ["Artefact", "ModelCard", "Service", "export", "local", "open_artefact", "route", "sign"]

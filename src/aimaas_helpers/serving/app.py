@@ -4,61 +4,51 @@ from collections.abc import Mapping
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from aimaas_helpers.errors import AimaasError
-from aimaas_helpers.serving.middleware import BodyLimit
+from aimaas_helpers.serving import metrics, middleware, page
+from aimaas_helpers.serving.call import Disconnected
 from aimaas_helpers.serving.plane import Plane
-from aimaas_helpers.serving.protocols import tensorflow_serving
+from aimaas_helpers.serving.protocols import open_inference, openai, tensorflow_serving
+from aimaas_helpers.serving.refusal import error_response
 from aimaas_helpers.serving.repository import Repository
+from aimaas_helpers.serving.settings import Settings
 
-MAX_BODY = 16 * 2**20
 
-
-def create_app(repository: Repository, *, max_body: int = MAX_BODY) -> Starlette:
-    """The server as one ASGI application; ``max_body`` is the largest request body in bytes."""
-    plane = Plane(repository)
-
-    async def index(request: Request) -> Response:
-        models = {
-            name: {
-                "versions": [version for version, fault in plane.versions(name).items() if fault is None],
-                "predict": f"POST /v1/models/{name}:predict",
-                "metadata": f"GET /v1/models/{name}/metadata",
-            }
-            for name in plane.names
-        }
-        return JSONResponse({"models": models, "health": "GET /v2/health/ready"})
-
-    async def health(request: Request) -> Response:
-        # The Open Inference Protocol calls the key "live" in both answers; KServe's client reads "ready" in the second.
-        return JSONResponse({"live": True, "ready": True})
+def create_app(repository: Repository, settings: Settings | None = None) -> Starlette:
+    """The server as one ASGI application, for uvicorn here or another server elsewhere."""
+    settings = settings or Settings()
+    plane = Plane(repository, poll=settings.poll)
 
     app = Starlette(
         routes=[
-            Route("/", index),
-            Route("/v2/health/live", health),
-            Route("/v2/health/ready", health),
+            *page.routes(plane, settings),
+            Route("/metrics", metrics.endpoint),
+            *openai.routes(plane),
             *tensorflow_serving.routes(plane),
+            *open_inference.routes(plane),
         ],
-        middleware=[Middleware(BodyLimit, max_bytes=max_body)],
+        middleware=middleware.stack(settings),
         exception_handlers={
             AimaasError: _on_aimaas_error,
             HTTPException: _on_http_exception,
             ClientDisconnect: _on_disconnect,
+            Disconnected: _on_disconnect,
             Exception: _on_fault,
         },
+        lifespan=plane.following,
     )
     app.router.redirect_slashes = False  # a redirected POST arrives without its body
+    app.state.plane = plane
     return app
 
 
 async def _on_aimaas_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, AimaasError)
-    return _error(str(error), error.status)
+    return error_response(request.url.path, error)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as package_version
@@ -19,10 +19,18 @@ from typing import Any, Protocol
 import msgspec
 
 from aimaas_helpers.errors import BadInput, Corrupt, NotFound, Unwritable
-from aimaas_helpers.serving.tensors import Tensor
+from aimaas_helpers.serving.codecs import Codec, Utf8
+from aimaas_helpers.serving.tensors import Tensor, sentence_list, shape_text
 
 CARD = "model_card.json"
 LITERT = "model.tflite"
+
+CAPABILITIES: dict[str, tuple[int | None, ...]] = {
+    "embeddings": (None, None),
+    "completions": (None, 256),
+    "chat": (None, 256),
+}
+"""What a model may offer beside plain inference, and the shape of the one output that it then has."""
 
 
 class TrainingData(msgspec.Struct, frozen=True):
@@ -50,6 +58,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     created: str
     packages: dict[str, str]
+    codecs: dict[str, Codec] = {}
+    capabilities: tuple[str, ...] = ()
 
 
 class Dataset(Protocol):
@@ -116,8 +126,12 @@ def open_artefact(path: str | os.PathLike[str]) -> Artefact:
         raise NotFound(
             f"{folder.as_posix()} is not a version of a model: it holds no {CARD}; serving.export writes one."
         ) from None
-    except (OSError, ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+    except (OSError, ValueError, RecursionError, BadInput) as error:  # msgspec's errors are ValueErrors
         raise Corrupt(f"{(folder / CARD).as_posix()} cannot be read ({error}).") from error
+    try:
+        _check_interface(card)
+    except BadInput as error:
+        raise Corrupt(f"{(folder / CARD).as_posix()} contradicts itself. {error}") from error
     artefact = Artefact(folder, card)
     artefact.read_litert()
     return artefact
@@ -137,6 +151,8 @@ def export(
     data: Dataset | None = None,
     metrics: Mapping[str, Any] | None = None,
     notes: str = "",
+    codecs: Mapping[str, Codec] | None = None,
+    capabilities: Sequence[str] = (),
 ) -> Artefact:
     """Write a Keras model as the next version in ``folder``, whose last part is the model's name.
 
@@ -144,7 +160,10 @@ def export(
     given to ``keras.Input`` and to the last layers; unnamed ones become ``input`` and ``output``. The version appears
     all at once: a server that looks at ``folder`` meanwhile never sees half of it.
 
-    ``task`` and ``notes`` (intended use, limits), ``data`` and ``metrics`` (numbers) go into the model card.
+    ``task`` and ``notes`` (intended use, limits), ``data`` and ``metrics`` (numbers) go into the model card. ``codecs``
+    names inputs for which clients send files or texts. ``capabilities`` opens the OpenAI-compatible interface to a
+    model with one input, a text: "embeddings" if its one output is (batch, numbers), "completions" and "chat" if it
+    is (batch, 256): the score of each byte to come next.
     Raises ``BadInput`` if the model cannot be exported, ``Unwritable`` if the folder cannot be written.
     """
     from aimaas_helpers.serving import convert  # imports TensorFlow
@@ -174,12 +193,43 @@ def export(
             sha256=hashlib.sha256((staging / LITERT).read_bytes()).hexdigest(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             packages={package: package_version(package) for package in ("aimaas-helpers", "keras", "tensorflow")},
+            codecs=dict(codecs or {}),
+            capabilities=tuple(capabilities),
         )
+        _check_interface(card)
         return _publish(staging, folder, card)
     except OSError as error:
         raise Unwritable(f"{folder.as_posix()} cannot be written ({error.strerror or error}).") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _check_interface(card: ModelCard) -> None:
+    """Raises ``BadInput`` unless codecs and capabilities suit the model's inputs and outputs."""
+    tensors = {tensor.name: tensor for tensor in card.inputs}
+    for name, codec in card.codecs.items():
+        if name not in tensors:
+            raise BadInput(f"There is no input '{name}' for a codec; there are {sentence_list(list(tensors))}.")
+        if not isinstance(codec, Codec):
+            raise BadInput(f"The codec of the input '{name}' is a codecs.Image or a codecs.Utf8, not {codec!r:.80}.")
+        tensor = tensors[name]
+        if tensor.dtype != codec.dtype or not tensor.fits((1, *codec.shape)):
+            raise BadInput(
+                f"The codec of the input '{name}' gives {codec.dtype} {shape_text((None, *codec.shape))}, "
+                f"but the model takes {tensor.dtype} {shape_text(tensor.shape)}."
+            )
+    for capability in card.capabilities:
+        if capability not in CAPABILITIES:
+            raise BadInput(f"'{capability}' is no capability; there are {sentence_list(list(CAPABILITIES))}.")
+        shape = CAPABILITIES[capability]
+        if len(tensors) != 1 or not all(isinstance(card.codecs.get(name), Utf8) for name in tensors):
+            raise BadInput(f"A model with '{capability}' has one input, with a codecs.Utf8 in `codecs`.")
+        sizes = [tensor.shape for tensor in card.outputs]
+        if len(sizes) != 1 or len(sizes[0]) != 2 or shape[1] not in (None, sizes[0][1]):
+            raise BadInput(
+                f"A model with '{capability}' has one output, of shape {shape_text(shape)}; "
+                f"this one has {', '.join(map(str, card.outputs))}."
+            )
 
 
 def _training_data(data: Dataset | None) -> TrainingData | None:

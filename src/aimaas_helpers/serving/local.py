@@ -9,11 +9,14 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 from urllib.parse import urlsplit
 
 from aimaas_helpers.errors import Unavailable
+from aimaas_helpers.serving.settings import Settings
 
 _START_TIMEOUT = 60.0  # seconds; a start takes about one
 _STOP_TIMEOUT = 8.0
@@ -22,18 +25,20 @@ _KEPT_LINES = 500
 _running: dict[Path, "Service"] = {}
 
 
-def local(path: str | os.PathLike[str], *, name: str | None = None) -> "Service":
+def local(path: str | os.PathLike[str], *, name: str | None = None, **settings: Any) -> "Service":
     """Start a server for the models under ``path`` on a free port of this machine, and return when it is ready.
 
     ``path`` is a folder of models, one model's folder or one version; ``name`` renames a single model. The server is a
     process of its own. It ends with ``service.stop()``, at the end of a ``with`` block, when a new one is started for
-    the same folder, and when this process ends, even if it is killed.
-    Raises ``Unavailable``, saying why, if the server cannot start.
+    the same folder, and when this process ends, even if it is killed. ``settings`` are the fields of ``Settings``, as
+    in ``local("models", queue=32, rate=5)``.
+    Raises ``Unavailable``, saying why, if the server cannot start, and ``BadInput`` for a setting that there is not.
     """
+    Settings.from_environment(**settings)
     folder = Path(path).resolve()
     if folder in _running:
         _running[folder].stop()
-    service = Service(Path(path), name)
+    service = Service(Path(path), name, settings)
     _running[folder] = service
     return service
 
@@ -43,15 +48,16 @@ class Service:
 
     url: str
 
-    def __init__(self, path: Path, name: str | None = None) -> None:
+    def __init__(self, path: Path, name: str | None, settings: Mapping[str, Any]) -> None:
         self.path = path
         self._owner = os.getpid()
         self._lines: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
         self._announced = threading.Event()
         serve = [sys.executable, "-m", "aimaas_helpers", "serve", "--host", "127.0.0.1", "--port", "0"]
-        renamed = ["--name", name] if name is not None else []
+        given = settings if name is None else {"name": name, **settings}
+        options = [f"--{key.replace('_', '-')}={value}" for key, value in given.items() if value is not None]
         self._process = subprocess.Popen(
-            [*serve, "--exit-with-parent", *renamed, "--", str(path)],
+            [*serve, "--exit-with-parent", *options, "--", str(path)],
             stdin=subprocess.PIPE,  # its end tells the server that this process is gone
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -84,6 +90,18 @@ class Service:
     def running(self) -> bool:
         """Whether the server's process is alive."""
         return self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The number of the server's process, to send it signals."""
+        return self._process.pid
+
+    def wait(self, seconds: float = 60.0) -> int:
+        """Wait until the server has ended by itself; returns its exit code. Raises ``Unavailable`` if it does not."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise Unavailable(f"The server has not ended after {seconds:g} seconds; stop() ends it.") from None
 
     def log(self, lines: int = 20) -> str:
         """The last lines that the server wrote."""

@@ -1,35 +1,18 @@
-"""Plain ASGI middleware: what holds for every request, whatever its protocol."""
+"""What holds for every request, whatever its protocol, from the outside to the inside."""
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.middleware import Middleware
 
-from aimaas_helpers.errors import TooLarge
+from aimaas_helpers.serving.limits import BodyLimit, Concurrency, Keys, Rate, read_keys
+from aimaas_helpers.serving.observation import AccessLog, Observation
+from aimaas_helpers.serving.settings import Settings
 
 
-class BodyLimit:
-    """Refuses bodies of more than ``max_bytes``, of announced length or not, by raising ``TooLarge`` in ``receive``.
-
-    Never more than the limit is kept; uvicorn reads and drops what the client still sends, so that it sees the answer.
-    """
-
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self.app = app
-        self.max_bytes = max_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        received = 0
-
-        async def limited() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self.max_bytes:
-                raise TooLarge(
-                    f"The body of this request is larger than {self.max_bytes / 2**20:g} MiB, "
-                    "the most this server accepts; send fewer rows at a time."
-                )
-            return message
-
-        await self.app(scope, limited, send)
+def stack(settings: Settings) -> list[Middleware]:
+    """The middleware of one application. Raises ``BadInput`` if the file of API keys cannot be used."""
+    return [
+        Middleware(Observation, deadline=settings.deadline, log=AccessLog() if settings.access_log else None),
+        Middleware(Concurrency, most=settings.concurrency),
+        *([Middleware(Keys, keys=read_keys(settings.keys))] if settings.keys else []),
+        *([Middleware(Rate, rate=settings.rate, burst=settings.burst)] if settings.rate else []),
+        Middleware(BodyLimit, max_bytes=settings.max_body, seconds=settings.body_timeout),
+    ]

@@ -1,6 +1,7 @@
 """Arrays in, arrays out: one LiteRT interpreter, warmed up."""
 
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,8 +36,10 @@ class Runtime:
         self.outputs = {name: _describe(name, details) for name, details in outputs.items()}
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._lock = threading.Lock()
+        self._seconds: dict[int, float] = {}  # what a call lately took, by the bits in its size
         try:
-            self.run({name: tensor.zeros(WARM_UP_SIZE) for name, tensor in self.inputs.items()})
+            for _ in range(3):  # the first call is slower
+                self.run({name: tensor.zeros(WARM_UP_SIZE) for name, tensor in self.inputs.items()})
         except (ValueError, RuntimeError) as error:
             raise Corrupt(f"LiteRT cannot run the model ({error}).") from error
 
@@ -47,6 +50,7 @@ class Runtime:
         """
         interpreter = self._interpreter
         with self._lock:
+            started = time.perf_counter()
             shapes = {name: array.shape for name, array in inputs.items()}
             if shapes != self._shapes:
                 self._shapes = {}  # until every tensor has its new size
@@ -57,7 +61,18 @@ class Runtime:
             for name, array in inputs.items():
                 interpreter.set_tensor(self._input_index[name], array)
             interpreter.invoke()
-            return {name: interpreter.get_tensor(index) for name, index in self._output_index.items()}
+            outputs = {name: interpreter.get_tensor(index) for name, index in self._output_index.items()}
+            bits = sum(array.size for array in inputs.values()).bit_length()
+            seconds = time.perf_counter() - started
+            # Quick to believe that it is cheap, slow to believe that it is dear: one hiccup says little.
+            self._seconds[bits] = min(seconds, 0.9 * self._seconds.get(bits, seconds) + 0.1 * seconds)
+            return outputs
+
+    def seconds(self, size: int) -> float:
+        """What a call with so many values is expected to take, from those there have been; at least one has."""
+        measured = tuple(self._seconds)  # a copy: a thread may be adding to them
+        bits = max((known for known in measured if known <= size.bit_length()), default=min(measured))
+        return self._seconds[bits] * max(1.0, size / (1 << bits))
 
 
 def _describe(name: str, details: Mapping[str, Any]) -> Tensor:

@@ -1,4 +1,4 @@
-"""One server process: a socket, the models, and uvicorn until someone says stop."""
+"""One server: a socket, the models, and uvicorn until someone says stop."""
 
 import contextlib
 import os
@@ -6,17 +6,20 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import FrameType
 from urllib.parse import quote
 
 import uvicorn
 
-from aimaas_helpers.errors import Unavailable
-from aimaas_helpers.serving.app import MAX_BODY, create_app
+from aimaas_helpers.serving.app import create_app
 from aimaas_helpers.serving.repository import Repository
+from aimaas_helpers.serving.settings import Settings
 
-_GRACE = 5  # seconds that requests in flight have to finish in when the server stops
+_GRACE = 5.0  # seconds that requests in progress have when whoever started the server is gone
 
 
 def serve(
@@ -25,8 +28,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8501,
     name: str | None = None,
-    threads: int = 1,
-    max_body: int = MAX_BODY,
+    settings: Settings | None = None,
     exit_with_parent: bool = False,
 ) -> None:
     """Serve the models under ``path`` until SIGINT or SIGTERM, and say where as soon as requests are answered.
@@ -35,72 +37,99 @@ def serve(
     the operating system does when the parent process ends, however it ends. Raises ``Unavailable`` if the port is
     taken, ``NotFound`` or ``Corrupt`` if there is nothing to serve.
     """
-    with _bind(host, port) as listener:
-        repository = Repository(path, name=name, threads=threads)
+    from aimaas_helpers.serving import workers
+
+    settings = settings or Settings()
+    stop = threading.Event()
+    if exit_with_parent:
+        threading.Thread(target=_watch_stdin, args=(stop,), daemon=True).start()
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(listener) for listener in workers.listen(host, port, settings.workers)]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{listeners[0].getsockname()[1]}"
+        if settings.workers == 1:
+            run(path, name, settings, listeners[0], lambda names: announce(path, names, url), stop)
+        else:
+            workers.supervise(path, name, settings, listeners, lambda names: announce(path, names, url), stop)
+
+
+def run(
+    path: str | os.PathLike[str],
+    name: str | None,
+    settings: Settings,
+    listener: socket.socket,
+    on_ready: Callable[[list[str]], None],
+    stop: threading.Event,
+) -> None:
+    """One process's part: load the models, say so to ``on_ready`` once requests are answered, and go on until told."""
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="model") as executor:
+        repository = Repository(path, name=name, settings=settings, executor=executor)
         for model in repository.names:
             for fault in filter(None, repository.versions(model).values()):
                 print(f"Refused a version of '{model}': {fault}", flush=True)
-        address = f"[{host}]" if ":" in host else host
-        url = f"http://{address}:{listener.getsockname()[1]}"
+        app = create_app(repository, settings)
+        served = [model for model in repository.names if None in repository.versions(model).values()]
         config = uvicorn.Config(
-            create_app(repository, max_body=max_body),
+            app,
             log_level="warning",
             access_log=False,
             ws="none",
-            lifespan="off",
+            lifespan="on",
+            server_header=False,
+            backlog=2048,
             timeout_keep_alive=75,  # longer than the usual proxy keeps its side open
-            timeout_graceful_shutdown=_GRACE,
+            timeout_graceful_shutdown=int(settings.grace),
         )
-        server = _Server(config, lambda: _announce(Path(path), repository, url))
-        signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn stops first, then raises the signal once more
-        if exit_with_parent:
-            threading.Thread(target=_stop_with_parent, args=(server,), daemon=True).start()
+        server = _Server(config, settings.drain, lambda: on_ready(served))
+        threading.Thread(target=server.stop_after, args=(stop,), daemon=True).start()
+        signal.signal(signal.SIGTERM, server.handle_exit)  # uvicorn listens a little later, and raises it once more
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """Says so when it is up."""
+    """Says so when it is up; on SIGTERM it first says that it is not ready, and closes ``drain`` seconds later."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, drain: float, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
+        self._drain = drain
         self._on_ready = on_ready
+        self._close_at = float("inf")
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._on_ready()
+        if not self.should_exit:
+            self._on_ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.config.app.state.plane.draining = True  # type: ignore[union-attr]
+        if sig == signal.SIGTERM and self._drain:  # a second one, as from whoever started us, does not hasten it
+            self._close_at = min(self._close_at, time.monotonic() + self._drain)
+        else:
+            super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        return await super().on_tick(counter) or time.monotonic() >= self._close_at
+
+    def stop_after(self, stop: threading.Event) -> None:
+        """Once ``stop`` is set the server ends, within ``_GRACE`` whatever hangs."""
+        stop.wait()
+        self.should_exit = True
+        threading.Event().wait(_GRACE)
+        self.force_exit = True
+        threading.Event().wait(1)
+        os._exit(1)  # a model that does not come to an end must not keep the process
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise Unavailable(f"There is no address '{host}' on this machine ({error.strerror}).") from error
-    try:
-        if os.name == "posix":  # elsewhere the option would let two servers share a port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        raise Unavailable(
-            f"Port {port} on {host} cannot be opened ({error.strerror}): "
-            "stop what uses it, or choose another with --port."
-        ) from error
-    return listener
-
-
-def _announce(path: Path, repository: Repository, url: str) -> None:
-    served = [name for name in repository.names if None in repository.versions(name).values()]
+def announce(path: str | os.PathLike[str], names: list[str], url: str) -> None:
+    """Tell whoever started the server that it answers, and what to try."""
     print(
-        f"Serving {', '.join(served)} from {path.as_posix()} at {url} (stop with Ctrl-C)\n"
-        f"Try: curl {url}/v1/models/{quote(served[0])}/metadata",
+        f"Serving {', '.join(names)} from {Path(path).as_posix()} at {url} (stop with Ctrl-C)\n"
+        f"Try: curl {url}/v1/models/{quote(names[0])}/metadata",
         flush=True,
     )
 
 
-def _stop_with_parent(server: uvicorn.Server) -> None:
-    sys.stdin.buffer.read()
-    server.should_exit = True
-    threading.Event().wait(2 * _GRACE)
-    os._exit(1)  # a request that cannot be ended must not keep the process
+def _watch_stdin(stop: threading.Event) -> None:
+    while os.read(sys.stdin.fileno(), 4096):  # not the buffered read: its lock would abort Python at exit
+        pass
+    stop.set()

@@ -5,21 +5,25 @@ but the names of inputs must be exactly the model's. ``NaN`` and ``Infinity`` ar
 an answer that holds them is refused as well, never sent as ``null``. The content type of a request is not looked at.
 """
 
+import contextlib
+import functools
 import re
+import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import numpy as np
-from starlette.concurrency import run_in_threadpool
-from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from aimaas_helpers.errors import AimaasError, BadInput
-from aimaas_helpers.serving.nested import to_array
+from aimaas_helpers.errors import AimaasError, BadInput, NotFound
+from aimaas_helpers.serving.call import Call
+from aimaas_helpers.serving.nested import list_type, pack, to_array, to_bytes
 from aimaas_helpers.serving.plane import Plane, check_names
+from aimaas_helpers.serving.protocols import openai
 from aimaas_helpers.serving.repository import Model
 from aimaas_helpers.serving.tensors import SIGNATURE, Array, Tensor, sentence_list
 
@@ -31,6 +35,7 @@ _DATA_TYPES = {
     "float16": "DT_HALF",
     "float32": "DT_FLOAT",
     "float64": "DT_DOUBLE",
+    "bytes": "DT_STRING",
 }  # the others: DT_ and NumPy's name
 
 
@@ -45,9 +50,31 @@ _rows_decoder = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _columns_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def predict(plane: Plane, name: str, version: int | None, body: bytes) -> bytes:
-    """Answer a predict request: rows for ``instances``, columns for ``inputs``. Raises ``BadInput``, ``NotFound``."""
-    model = plane.model(name, version)
+@dataclass(frozen=True, slots=True)
+class _Question:
+    inputs: dict[str, Array]
+    by_row: bool
+
+
+def decode(model: Model, body: bytes) -> _Question:
+    """The arrays that a predict request sends: rows in ``instances``, or columns in ``inputs``. Raises ``BadInput``."""
+    if len(model.inputs) == 1:
+        (tensor,) = model.inputs.values()
+        if tensor.dtype != "bytes":
+            with contextlib.suppress(ValueError, OverflowError, RecursionError, struct.error):
+                # The usual request: read at once. Whatever is odd about it, the careful way below finds it.
+                values = _rows_only(tensor.dtype, len(tensor.shape)).decode(body).instances
+                return _Question({tensor.name: pack(values, tensor)}, by_row=True)
+    return _decode_carefully(model, body)
+
+
+@functools.cache
+def _rows_only(dtype: str, rank: int) -> msgspec.json.Decoder[Any]:
+    kind = msgspec.defstruct("Rows", [("instances", list_type(dtype, rank))], forbid_unknown_fields=True)
+    return msgspec.json.Decoder(kind)
+
+
+def _decode_carefully(model: Model, body: bytes) -> _Question:
     try:
         request = _request_decoder.decode(body)
     except RecursionError:
@@ -55,15 +82,20 @@ def predict(plane: Plane, name: str, version: int | None, body: bytes) -> bytes:
     except ValueError as error:
         raise BadInput(f"The request cannot be read ({error if body else 'its body is empty'}); {_EXPECTED}.") from None
     if request.signature_name not in ("", SIGNATURE):
-        raise BadInput(f"Model '{name}' has the signature '{SIGNATURE}', not '{request.signature_name[:80]}'.")
+        raise BadInput(f"Model '{model.name}' has the signature '{SIGNATURE}', not '{request.signature_name[:80]}'.")
     if (request.instances is msgspec.UNSET) == (request.inputs is msgspec.UNSET):
         found = 'neither "instances" nor' if request.inputs is msgspec.UNSET else 'both "instances" and'
         raise BadInput(f'The request has {found} "inputs"; {_EXPECTED}.')
     if isinstance(request.instances, msgspec.Raw):
-        outputs = plane.infer(model, _from_rows(model, request.instances))
-        return msgspec.json.encode({"predictions": _to_rows(model, outputs)})
+        return _Question(_from_rows(model, request.instances), by_row=True)
     assert isinstance(request.inputs, msgspec.Raw)
-    outputs = plane.infer(model, _from_columns(model, request.inputs))
+    return _Question(_from_columns(model, request.inputs), by_row=False)
+
+
+def encode(model: Model, question: _Question, outputs: Mapping[str, Array]) -> bytes:
+    """The answer: ``predictions`` row by row, or ``outputs`` by name. Raises ``BadInput`` if JSON cannot carry it."""
+    if question.by_row:
+        return msgspec.json.encode({"predictions": _to_rows(model, outputs)})
     columns = {name: _to_list(model, name, array) for name, array in outputs.items()}
     return msgspec.json.encode({"outputs": columns if len(columns) > 1 else next(iter(columns.values()))})
 
@@ -103,7 +135,10 @@ def _from_columns(model: Model, text: msgspec.Raw) -> dict[str, Array]:
 
 
 def _to_array(model: Model, name: str, text: msgspec.Raw | bytes) -> Array:
-    return to_array(text, model.inputs[name], f"The input '{name}' of model '{model.name}'")
+    what = f"The input '{name}' of model '{model.name}'"
+    if model.inputs[name].dtype == "bytes":
+        return to_bytes(text, what)
+    return to_array(text, model.inputs[name], what)
 
 
 def _to_rows(model: Model, outputs: Mapping[str, Array]) -> list[Any]:
@@ -143,16 +178,15 @@ def _version_status(version: int, fault: AimaasError | None) -> dict[str, Any]:
     }
 
 
-def metadata(plane: Plane, name: str, version: int | None) -> dict[str, Any]:
-    """The signature, and beside it the model card. Raises ``NotFound``."""
-    model = plane.model(name, version)
+def metadata(model: Model) -> dict[str, Any]:
+    """The signature, and beside it the model card."""
     signature = {
-        "inputs": {tensor.name: _tensor_info(model, tensor) for tensor in model.card.inputs},
-        "outputs": {tensor.name: _tensor_info(model, tensor) for tensor in model.card.outputs},
+        "inputs": {name: _tensor_info(model, tensor) for name, tensor in model.inputs.items()},
+        "outputs": {name: _tensor_info(model, tensor) for name, tensor in model.outputs.items()},
         "method_name": "tensorflow/serving/predict",
     }
     return {
-        "model_spec": {"name": name, "signature_name": "", "version": str(model.version)},
+        "model_spec": {"name": model.name, "signature_name": "", "version": str(model.version)},
         "metadata": {"signature_def": {"signature_def": {SIGNATURE: signature}}, "model_card": model.card},
     }
 
@@ -166,47 +200,37 @@ def _tensor_info(model: Model, tensor: Tensor) -> dict[str, Any]:
     }
 
 
-class _NameConvertor(Convertor[str]):
-    """A model's name in a path: it ends where the verb begins, at the colon."""
-
-    regex = "[^/:]+"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
-
-
-class _VersionConvertor(Convertor[int]):
-    regex = "[0-9]{1,18}"
-
-    def convert(self, value: str) -> int:
-        return int(value)
-
-    def to_string(self, value: int) -> str:
-        return str(value)
-
-
-register_url_convertor("model", _NameConvertor())
-register_url_convertor("version", _VersionConvertor())
-
-
 def routes(plane: Plane) -> list[Route]:
-    """The HTTP side: every path with and without a version."""
+    """The HTTP side: every path with no version, with a version and with a label."""
 
     async def answer_predict(request: Request) -> Response:
+        call: Call = request.scope["call"]
+        call.protocol = "tensorflow_serving"
+        call.model = model = plane.model(**request.path_params)
+        plane.admit(model)
         body = await request.body()
-        return _json(await run_in_threadpool(predict, plane, *_model_of(request), body))
+        question = await plane.offload(len(body), decode, model, body)
+        outputs = await plane.infer(model, question.inputs, call)
+        size = sum(array.nbytes for array in outputs.values())
+        return _json(await plane.offload(8 * size, encode, model, question, outputs))
 
     async def answer_status(request: Request) -> Response:
-        return _json(_pretty(status(plane, *_model_of(request))))
+        wanted = _versioned(plane, request)
+        answer = status(plane, **wanted)
+        with contextlib.suppress(NotFound):  # OpenAI's and KServe's older clients ask for the same path
+            model = plane.model(wanted["name"], wanted["version"] or plane.standing(wanted["name"]))
+            answer |= openai.describe(model) | {"name": model.name, "ready": True}
+        return _json(_pretty(answer))
 
     async def answer_metadata(request: Request) -> Response:
-        return _json(_pretty(metadata(plane, *_model_of(request))))
+        wanted = _versioned(plane, request)
+        if wanted["version"] is None:  # not plane.model: reading takes no canary's turn
+            wanted["version"] = plane.standing(wanted["name"])
+        return _json(_pretty(metadata(plane.model(**wanted))))
 
     found = []
-    for path in ("/v1/models/{name:model}", "/v1/models/{name:model}/versions/{version:version}"):
+    for path in ("", "/versions/{version:version}", "/labels/{label:model}"):
+        path = f"/v1/models/{{name:model}}{path}"
         found += [
             Route(f"{path}:predict", answer_predict, methods=["POST"]),
             Route(path, answer_status),
@@ -215,8 +239,10 @@ def routes(plane: Plane) -> list[Route]:
     return found
 
 
-def _model_of(request: Request) -> tuple[str, int | None]:
-    return request.path_params["name"], request.path_params.get("version")
+def _versioned(plane: Plane, request: Request) -> dict[str, Any]:
+    name, label = request.path_params["name"], request.path_params.get("label")
+    version = request.path_params.get("version") if label is None else plane.model(name, label=label).version
+    return {"name": name, "version": version}
 
 
 def _json(content: bytes) -> Response:
