@@ -23,6 +23,7 @@ import pytest
 import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from tensorflow.core.protobuf import saved_model_pb2
 
 from aimaas_helpers import serving
@@ -571,3 +572,29 @@ def test_the_quick_way_reads_what_the_careful_way_reads(model: Model, body: str,
         assert sent.shape == quick[1]
         if sent.ndim == rank:
             assert sent.tobytes() == quick[2]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    sent=st.sampled_from(DTYPES).flatmap(
+        lambda dtype: arrays.arrays(
+            dtype,
+            arrays.array_shapes(max_dims=3, max_side=4),
+            elements=arrays.from_dtype(np.dtype(dtype), allow_nan=False, allow_infinity=False),
+        )
+    )
+)
+def test_every_number_is_read_exactly(model: Model, sent: np.ndarray[Any, Any]) -> None:
+    model = dataclasses.replace(model, inputs={"x": Tensor("x", sent.dtype.name, (None,) * sent.ndim)})
+    body = json.dumps({"instances": sent.tolist()}).encode()
+    for read in (tensorflow_serving.decode, tensorflow_serving._decode_carefully):
+        array = read(model, body).inputs["x"]
+        assert array.dtype == sent.dtype and array.shape == sent.shape and array.tobytes() == sent.tobytes()
+
+
+@pytest.mark.parametrize(("dtype", "number"), [("float16", "65520"), ("float32", "1e39"), ("float64", "1e999")])
+@pytest.mark.parametrize("read", [tensorflow_serving.decode, tensorflow_serving._decode_carefully])
+def test_no_number_becomes_infinite(model: Model, dtype: str, number: str, read: Callable[..., Any]) -> None:
+    model = dataclasses.replace(model, inputs={"x": Tensor("x", dtype, (None,))})
+    with pytest.raises(BadInput):
+        read(model, f'{{"instances": [0, {number}]}}'.encode())

@@ -4,16 +4,13 @@ from collections.abc import Mapping
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from aimaas_helpers.errors import AimaasError
 from aimaas_helpers.serving import metrics, middleware, page
-from aimaas_helpers.serving.call import Disconnected
 from aimaas_helpers.serving.plane import Plane
 from aimaas_helpers.serving.protocols import open_inference, openai, tensorflow_serving
-from aimaas_helpers.serving.refusal import error_response
 from aimaas_helpers.serving.repository import Repository
 from aimaas_helpers.serving.settings import Settings
 
@@ -21,7 +18,7 @@ from aimaas_helpers.serving.settings import Settings
 def create_app(repository: Repository, settings: Settings | None = None) -> Starlette:
     """The server as one ASGI application, for uvicorn here or another server elsewhere."""
     settings = settings or Settings()
-    plane = Plane(repository, poll=settings.poll)
+    plane = Plane(repository, poll=settings.poll, max_rows=settings.max_rows)
 
     app = Starlette(
         routes=[
@@ -32,23 +29,12 @@ def create_app(repository: Repository, settings: Settings | None = None) -> Star
             *open_inference.routes(plane),
         ],
         middleware=middleware.stack(settings),
-        exception_handlers={
-            AimaasError: _on_aimaas_error,
-            HTTPException: _on_http_exception,
-            ClientDisconnect: _on_disconnect,
-            Disconnected: _on_disconnect,
-            Exception: _on_fault,
-        },
+        exception_handlers={HTTPException: _on_http_exception},  # Observation answers all others
         lifespan=plane.following,
     )
     app.router.redirect_slashes = False  # a redirected POST arrives without its body
     app.state.plane = plane
     return app
-
-
-async def _on_aimaas_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, AimaasError)
-    return error_response(request.url.path, error)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -61,14 +47,6 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         error.status_code,
         error.headers,
     )
-
-
-async def _on_disconnect(request: Request, error: Exception) -> Response:
-    return _error("The client went away before its request was complete.", 400)  # which nobody will read
-
-
-async def _on_fault(request: Request, error: Exception) -> Response:
-    return _error("The server failed to answer; the reason is in its log.", 500)
 
 
 def _error(sentence: str, status: int, headers: Mapping[str, str] | None = None) -> Response:

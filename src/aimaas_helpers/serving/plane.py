@@ -6,7 +6,7 @@ import functools
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-from aimaas_helpers.errors import AimaasError, BadInput
+from aimaas_helpers.errors import AimaasError, BadInput, TooLarge
 from aimaas_helpers.serving.call import Call
 from aimaas_helpers.serving.repository import Model, Repository
 from aimaas_helpers.serving.routing import Routing
@@ -22,9 +22,10 @@ _SMALL = 256 * 1024
 class Plane:
     """Answers for the models of a repository; protocols translate to and from it."""
 
-    def __init__(self, repository: Repository, *, poll: float = 0.0) -> None:
+    def __init__(self, repository: Repository, *, poll: float = 0.0, max_rows: int = 4096) -> None:
         self._repository = repository
         self._poll = poll
+        self._max_rows = max_rows
         self._looking = asyncio.Lock()
         self.draining = False
 
@@ -61,10 +62,12 @@ class Plane:
     async def infer(self, model: Model, inputs: Mapping[str, Array], call: Call) -> dict[str, Array]:
         """Outputs by name for inputs by name, one row of each for every row sent.
 
-        Raises ``BadInput`` if a name, type or shape is not the model's, or if the values make it fail; ``Overloaded``,
-        ``Expired`` and ``Disconnected`` as ``batching`` and ``Call`` do.
+        Raises ``BadInput`` if a name, type or shape is not the model's, or if the values make it fail; ``TooLarge`` for
+        too many rows; ``Overloaded``, ``Expired`` and ``Disconnected`` as ``batching`` and ``Call`` do.
         """
         rows = check(model, inputs)
+        if rows > self._max_rows:
+            raise TooLarge(f"This request has {rows:,} rows; send at most {self._max_rows:,} at a time.")
         if model.card.codecs:
             inputs = await self._decode(model, inputs)
         try:

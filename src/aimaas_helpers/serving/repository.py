@@ -201,11 +201,12 @@ class Repository:
         runtime = Runtime(artefact.read_litert(), threads=self._settings.threads)
         if not _agree(runtime.inputs.values(), card.inputs) or not _agree(runtime.outputs.values(), card.outputs):
             raise Corrupt(f"{folder.as_posix()} has a {CARD} that describes another model than its LiteRT file.")
+        together = all(tensor.shape[:1] == (None,) for tensor in (*card.inputs, *card.outputs))
         batcher = Batcher(
             runtime,
             self._executor,
-            together=all(tensor.shape[:1] == (None,) for tensor in (*card.inputs, *card.outputs)),
-            max_batch=self._settings.max_batch,
+            together=together,
+            max_batch=runtime.best_batch(self._settings.max_batch) if together else 1,
             window=self._settings.window,
             queue=self._settings.queue,
             labels=(name, str(version)),

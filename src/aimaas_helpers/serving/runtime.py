@@ -13,6 +13,8 @@ from aimaas_helpers.serving.tensors import SIGNATURE, Array, Tensor
 
 WARM_UP_SIZE = 32  # for sizes other than the batch that the model leaves open, such as a text's length
 
+_TRIAL = 0.05  # seconds that trying a batch of one size may take
+
 
 class Runtime:
     """A loaded model. An interpreter serves one caller at a time: others wait for the lock.
@@ -67,6 +69,29 @@ class Runtime:
             # Quick to believe that it is cheap, slow to believe that it is dear: one hiccup says little.
             self._seconds[bits] = min(seconds, 0.9 * self._seconds.get(bits, seconds) + 0.1 * seconds)
             return outputs
+
+    def best_batch(self, most: int) -> int:
+        """How many rows, at most ``most``, to put into a call: as many as do not make each row dearer.
+
+        Runs the model to find out. On a processor, large batches pay for small networks and harm convolutions.
+        """
+        rows, cost = 1, self._seconds_per_row(1)
+        while 2 * rows <= most:
+            doubled = self._seconds_per_row(2 * rows)
+            if doubled > 1.05 * cost:
+                return rows
+            rows, cost = 2 * rows, min(cost, doubled)
+        return most
+
+    def _seconds_per_row(self, rows: int) -> float:
+        inputs = {name: tensor.zeros(WARM_UP_SIZE) for name, tensor in self.inputs.items()}
+        inputs = {name: np.repeat(array, rows, axis=0) for name, array in inputs.items()}
+        times: list[float] = []
+        while len(times) < 5 and sum(times) < _TRIAL:
+            started = time.perf_counter()
+            self.run(inputs)
+            times.append(time.perf_counter() - started)
+        return min(times) / rows
 
     def seconds(self, size: int) -> float:
         """What a call with so many values is expected to take, from those there have been; at least one has."""

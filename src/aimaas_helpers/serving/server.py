@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
+from typing import Any
 from urllib.parse import quote
 
 import uvicorn
@@ -75,11 +76,12 @@ def run(
             ws="none",
             lifespan="on",
             server_header=False,
+            proxy_headers=False,  # any client could claim to be another
             backlog=2048,
             timeout_keep_alive=75,  # longer than the usual proxy keeps its side open
             timeout_graceful_shutdown=int(settings.grace),
         )
-        server = _Server(config, settings.drain, lambda: on_ready(served))
+        server = _Server(config, settings, lambda: on_ready(served))
         threading.Thread(target=server.stop_after, args=(stop,), daemon=True).start()
         signal.signal(signal.SIGTERM, server.handle_exit)  # uvicorn listens a little later, and raises it once more
         with contextlib.suppress(KeyboardInterrupt):
@@ -89,9 +91,11 @@ def run(
 class _Server(uvicorn.Server):
     """Says so when it is up; on SIGTERM it first says that it is not ready, and closes ``drain`` seconds later."""
 
-    def __init__(self, config: uvicorn.Config, drain: float, on_ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, settings: Settings, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._drain = drain
+        self._drain = settings.drain
+        self._patience = settings.body_timeout
+        self._silent: dict[Any, float] = {}  # connections without a request yet, and since when
         self._on_ready = on_ready
         self._close_at = float("inf")
 
@@ -108,7 +112,17 @@ class _Server(uvicorn.Server):
             super().handle_exit(sig, frame)
 
     async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:  # once a second
+            self._close_silent(time.monotonic())
         return await super().on_tick(counter) or time.monotonic() >= self._close_at
+
+    def _close_silent(self, now: float) -> None:
+        """A client that never sends a whole request must not hold a connection for ever; uvicorn would let it."""
+        silent: list[Any] = [held for held in self.server_state.connections if getattr(held, "cycle", None) is None]
+        self._silent = {held: self._silent.get(held, now) for held in silent}
+        for held, since in self._silent.items():
+            if now - since > self._patience and held.transport is not None:
+                held.transport.close()
 
     def stop_after(self, stop: threading.Event) -> None:
         """Once ``stop`` is set the server ends, within ``_GRACE`` whatever hangs."""

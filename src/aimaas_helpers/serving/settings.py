@@ -19,8 +19,9 @@ class Settings:
 
     workers: int = _option(1, "processes that share the port")
     threads: int = _option(1, "cores that one call of a model may use")
-    max_batch: int = _option(64, "most rows that one call of a model takes")
+    max_batch: int = _option(64, "most rows in one call of a model; fewer where a batch does not pay")
     window: float = _option(0.0, "seconds that the first row of a batch waits for others")
+    max_rows: int = _option(4096, "most rows in one request")
     queue: int = _option(256, "most rows that wait for a model; beyond, requests are refused")
     deadline: float = _option(30.0, "seconds in which a request is answered, unless it asks for fewer")
     concurrency: int = _option(256, "most requests in progress; beyond, they are refused")
