@@ -20,14 +20,16 @@ def create_app(repository: Repository, settings: Settings | None = None) -> Star
     settings = settings or Settings()
     plane = Plane(repository, poll=settings.poll, max_rows=settings.max_rows)
 
+    routes: list[Route] = [
+        *openai.routes(plane),
+        *tensorflow_serving.routes(plane),
+        *open_inference.routes(plane),
+        *page.routes(plane, settings),
+        Route("/metrics", metrics.endpoint),
+    ]
+    routes.sort(key=lambda route: not route.path.endswith((":predict", "/infer")))  # tried in this order
     app = Starlette(
-        routes=[
-            *page.routes(plane, settings),
-            Route("/metrics", metrics.endpoint),
-            *openai.routes(plane),
-            *tensorflow_serving.routes(plane),
-            *open_inference.routes(plane),
-        ],
+        routes=routes,
         middleware=middleware.stack(settings),
         exception_handlers={HTTPException: _on_http_exception},  # Observation answers all others
         lifespan=plane.following,

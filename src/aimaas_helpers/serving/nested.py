@@ -41,11 +41,13 @@ def pack(values: Any, tensor: Tensor) -> Array:
     Raises ``ValueError``, ``OverflowError`` or ``struct.error`` if they are ragged or a number does not fit.
     """
     kind = np.dtype(tensor.dtype)
-    shape, values = [], [values]
+    shape: list[int] = []
+    values = [values]
     for _ in tensor.shape:
-        shape.append(len(values[0]))
-        if any(len(items) != shape[-1] for items in values):
+        lengths = set(map(len, values))
+        if len(lengths) > 1:
             raise ValueError("ragged")
+        shape += lengths
         values = list(itertools.chain.from_iterable(values))
         if not values:
             raise ValueError("empty")

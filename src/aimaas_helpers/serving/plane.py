@@ -137,7 +137,7 @@ def check(model: Model, inputs: Mapping[str, Array]) -> int:
     rows: dict[str, int] = {}
     for name, tensor in model.inputs.items():
         array = inputs[name]
-        if (array.dtype.name if tensor.dtype != "bytes" else "bytes") != tensor.dtype:
+        if array.dtype != (object if tensor.dtype == "bytes" else tensor.dtype):
             raise BadInput(
                 f"The input '{name}' of model '{model.name}' has type {tensor.dtype}; "
                 f"this request sent {array.dtype.name}."

@@ -1,5 +1,6 @@
 """Which models there are, which versions of them are loaded, and which of these answers a request."""
 
+import functools
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
@@ -40,6 +41,12 @@ class _Entry:
     stamps: Mapping[int, Stamp] = field(default_factory=dict)
     routing: Routing = field(default_factory=Routing)
     doubt: str = ""  # why what the routing file says now is not followed
+
+    @functools.cached_property
+    def standing(self) -> int:
+        """The version that answers requests that name none, the canary's share aside."""
+        ordinary = [number for number in self.loaded if number != self.routing.canary] or list(self.loaded)
+        return self.routing.version or max(ordinary, default=max(self.faults, default=1))
 
 
 class Repository:
@@ -112,9 +119,7 @@ class Repository:
 
     def standing(self, name: str) -> int:
         """The version that answers requests that name none, the canary's share aside. Raises ``NotFound``."""
-        entry = self._entry(name)
-        ordinary = [number for number in entry.loaded if number != entry.routing.canary] or list(entry.loaded)
-        return entry.routing.version or max(ordinary, default=max(entry.faults, default=1))
+        return self._entry(name).standing
 
     def _turn(self, name: str, entry: _Entry) -> int:
         if entry.routing.canary in entry.loaded:

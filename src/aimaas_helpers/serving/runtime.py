@@ -95,9 +95,10 @@ class Runtime:
 
     def seconds(self, size: int) -> float:
         """What a call with so many values is expected to take, from those there have been; at least one has."""
-        measured = tuple(self._seconds)  # a copy: a thread may be adding to them
-        bits = max((known for known in measured if known <= size.bit_length()), default=min(measured))
-        return self._seconds[bits] * max(1.0, size / (1 << bits))
+        for bits in range(size.bit_length(), 0, -1):
+            if bits in self._seconds:
+                return self._seconds[bits] * max(1.0, size / (1 << bits))
+        return min(tuple(self._seconds.values()))  # a copy: a thread may be adding to them
 
 
 def _describe(name: str, details: Mapping[str, Any]) -> Tensor:

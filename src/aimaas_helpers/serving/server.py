@@ -1,6 +1,7 @@
 """One server: a socket, the models, and uvicorn until someone says stop."""
 
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -82,6 +83,7 @@ def run(
             timeout_graceful_shutdown=int(settings.grace),
         )
         server = _Server(config, settings, lambda: on_ready(served))
+        gc.freeze()  # what is loaded stays: looking through it again and again would hold up requests
         threading.Thread(target=server.stop_after, args=(stop,), daemon=True).start()
         signal.signal(signal.SIGTERM, server.handle_exit)  # uvicorn listens a little later, and raises it once more
         with contextlib.suppress(KeyboardInterrupt):

@@ -4,6 +4,23 @@ Here stand the parts of a path that they share: ``{name:model}`` and ``{version:
 """
 
 from starlette.convertors import Convertor, register_url_convertor
+from starlette.requests import ClientDisconnect, Request
+
+
+async def read(request: Request) -> bytes:
+    """The body. Most arrive in one piece, which Starlette's ``body`` takes three times as long to hand on.
+
+    Raises ``ClientDisconnect``.
+    """
+    pieces = []
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        pieces.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 class _NameConvertor(Convertor[str]):

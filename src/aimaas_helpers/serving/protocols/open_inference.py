@@ -21,6 +21,7 @@ from aimaas_helpers.errors import BadInput, Corrupt
 from aimaas_helpers.serving.call import Call
 from aimaas_helpers.serving.nested import to_array, to_bytes
 from aimaas_helpers.serving.plane import Plane, check_names
+from aimaas_helpers.serving.protocols import read
 from aimaas_helpers.serving.repository import Model
 from aimaas_helpers.serving.tensors import Array, Tensor, sentence_list, shape_text
 
@@ -233,7 +234,7 @@ def routes(plane: Plane) -> list[Route]:
         plane.admit(model)
         if request.headers.get("content-encoding", "identity") != "identity":
             return JSONResponse({"error": "Compressed requests are not read here: send none."}, 415)
-        body = await request.body()
+        body = await read(request)
         json_length = request.headers.get(_JSON_LENGTH, str(len(body)))
         query, inputs = await plane.offload(len(body), decode, model, body, json_length)
         if query.parameters and query.parameters.timeout:
@@ -245,7 +246,7 @@ def routes(plane: Plane) -> list[Route]:
         return Response(content, headers=headers)
 
     async def answer_index(request: Request) -> Response:
-        only_ready = _read(await request.body() or b"{}", _RepositoryQuery).ready
+        only_ready = _read(await read(request) or b"{}", _RepositoryQuery).ready
         found = [(name, version, fault) for name in plane.names for version, fault in plane.versions(name).items()]
         states = [
             {"name": n, "version": str(v), "state": "UNAVAILABLE" if fault else "READY", "reason": str(fault or "")}
@@ -255,7 +256,7 @@ def routes(plane: Plane) -> list[Route]:
         return JSONResponse(states)
 
     async def answer_load(request: Request) -> Response:
-        if _read(await request.body() or b"{}", _RepositoryQuery).parameters:
+        if _read(await read(request) or b"{}", _RepositoryQuery).parameters:
             raise BadInput("This server loads models as its folder holds them: send no parameters, such as 'config'.")
         try:
             await plane.load(request.path_params["name"])

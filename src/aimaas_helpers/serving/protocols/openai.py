@@ -24,6 +24,7 @@ from aimaas_helpers.errors import AimaasError, NotFound
 from aimaas_helpers.serving.call import Call, Disconnected
 from aimaas_helpers.serving.generation import Generator, Piece, Prompt, generator, together
 from aimaas_helpers.serving.plane import Plane
+from aimaas_helpers.serving.protocols import read
 from aimaas_helpers.serving.protocols.openai_requests import BadField, Chat, Completion, Embeddings, Kind, decode
 from aimaas_helpers.serving.refusal import error_response
 from aimaas_helpers.serving.repository import Model
@@ -60,7 +61,7 @@ def routes(plane: Plane) -> list[Route]:
     async def begin(request: Request, kind: type[Kind], capability: str) -> tuple[Kind, Model, Call]:
         call: Call = request.scope["call"]
         call.protocol = "openai"
-        body = await request.body()
+        body = await read(request)
         question = await plane.offload(len(body), decode, body, kind)
         name, _, which = question.model.partition(":")
         version = int(which) if re.fullmatch("[0-9]{1,18}", which) else None

@@ -23,7 +23,7 @@ from aimaas_helpers.errors import AimaasError, BadInput, NotFound
 from aimaas_helpers.serving.call import Call
 from aimaas_helpers.serving.nested import list_type, pack, to_array, to_bytes
 from aimaas_helpers.serving.plane import Plane, check_names
-from aimaas_helpers.serving.protocols import openai
+from aimaas_helpers.serving.protocols import openai, read
 from aimaas_helpers.serving.repository import Model
 from aimaas_helpers.serving.tensors import SIGNATURE, Array, Tensor, sentence_list
 
@@ -208,7 +208,7 @@ def routes(plane: Plane) -> list[Route]:
         call.protocol = "tensorflow_serving"
         call.model = model = plane.model(**request.path_params)
         plane.admit(model)
-        body = await request.body()
+        body = await read(request)
         question = await plane.offload(len(body), decode, model, body)
         outputs = await plane.infer(model, question.inputs, call)
         size = sum(array.nbytes for array in outputs.values())
