@@ -20,8 +20,8 @@ Questions = Callable[[Server], list[load.Request]]
 def test_what_was_accepted_is_answered(
     models: Path, serve: Serve, keras_models: dict[str, keras.Model], beside: ThreadPoolExecutor, workers: int
 ) -> None:
-    server = serve(models, workers=workers)
-    batches = [images(25, seed) for seed in range(8)]
+    server = serve(models, workers=workers, queue=1000)
+    batches = [images(60, seed) for seed in range(8)]
 
     def ask(batch: object) -> requests.Response:
         with requests.Session() as session:

@@ -17,6 +17,7 @@ OTHER: dict[str, Any] = {  # values that are not the defaults
     "threads": 3,
     "max_batch": 7,
     "window": 0.25,
+    "max_rows": 99,
     "queue": 9,
     "deadline": 1.5,
     "concurrency": 11,

@@ -42,7 +42,7 @@ def verify(folder: Path, public_key: str | os.PathLike[str]) -> None:
         verifier = verifying.Config().use_elliptic_key_verifier(public_key=Path(public_key))
         verifier.set_hashing_config(_every_file()).verify(folder, folder / SIGNATURE_FILE)
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split()).replace("\\", "").partition(": Expected")[0][:300]
         raise Corrupt(f"{folder.as_posix()} is not what was signed with this server's key ({reason}).") from error
 
 
