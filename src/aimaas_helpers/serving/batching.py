@@ -23,6 +23,9 @@ from aimaas_helpers.serving.tensors import Array
 _QUICK = 0.001
 """Seconds: a shorter call of the model runs at once; handing it to a thread would cost as much."""
 
+_AHEAD = 2
+"""Batches in threads: while one runs the next is at hand, so that the model need not wait for the event loop."""
+
 Outputs = dict[str, Array]
 
 
@@ -67,7 +70,7 @@ class Batcher:
         self._queue = queue
         self._waiting: deque[_Item] = deque()
         self._rows = self._size = 0  # of those that wait
-        self._busy = False
+        self._running = 0  # batches in threads
         self._flush: asyncio.Handle | None = None
         self._queue_seconds = QUEUE_SECONDS.labels(*labels)
         self._batch_rows = BATCH_ROWS.labels(*labels)
@@ -88,7 +91,7 @@ class Batcher:
         self._waiting.append(item)
         self._rows += rows
         self._size += item.size
-        if not self._busy:
+        if not self._running:
             if self._rows >= self._max_batch:
                 self._run_next()
             elif self._flush is None:
@@ -96,7 +99,7 @@ class Batcher:
                 wait = self._window
                 self._flush = loop.call_later(wait, self._run_next) if wait else loop.call_soon(self._run_next)
         try:
-            if self._busy or self._window or not self._is_quick(self._size):
+            if self._running or self._window or not self._is_quick(self._size):
                 return await call.wait(item.future)
             return await item.future
         finally:
@@ -109,24 +112,24 @@ class Batcher:
         return self._executor is None or self._runtime.seconds(size) <= _QUICK
 
     def _run_next(self) -> None:
-        """Run batches until none waits or one has gone to a thread."""
+        """Run batches until none waits or enough have gone to threads."""
         if self._flush is not None:
             self._flush.cancel()
             self._flush = None
-        while self._waiting and not self._busy:
+        while self._waiting and self._running < _AHEAD:
             batch = self._take()
             if not batch:
                 continue
-            if self._is_quick(sum(item.size for item in batch)):
+            if not self._running and self._is_quick(sum(item.size for item in batch)):
                 _settle(batch, self._compute(batch))
             else:
-                self._busy = True
+                self._running += 1
                 assert self._executor is not None
                 running = asyncio.get_running_loop().run_in_executor(self._executor, self._compute, batch)
                 running.add_done_callback(functools.partial(self._finish, batch))
 
     def _finish(self, batch: list[_Item], done: "asyncio.Future[list[Outputs | Exception]]") -> None:
-        self._busy = False
+        self._running -= 1
         _settle(batch, done.result())
         self._run_next()
 

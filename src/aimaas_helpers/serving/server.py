@@ -63,7 +63,8 @@ def run(
     stop: threading.Event,
 ) -> None:
     """One process's part: load the models, say so to ``on_ready`` once requests are answered, and go on until told."""
-    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="model") as executor:
+    sys.setswitchinterval(0.0005)  # a model that has its result must not wait 5 ms for the loop to pause
+    with ThreadPoolExecutor(32, thread_name_prefix="model") as executor:  # most of them wait for their model
         repository = Repository(path, name=name, settings=settings, executor=executor)
         for model in repository.names:
             for fault in filter(None, repository.versions(model).values()):
