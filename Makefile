@@ -6,15 +6,19 @@ NOTEBOOK ?=
 MODELS   ?= models
 
 # nbval compares each notebook with its stored outputs; loadscope keeps a notebook's cells in one process.
-NBVAL := $(PY) -m pytest -p no:cacheprovider --nbval -n 2 --dist loadscope
-# What `make test-elsewhere` repeats: the quick notebooks.
-ELSEWHERE ?= $(wildcard notebooks/0_*.ipynb notebooks/3_*/*.ipynb notebooks/4_*/*.ipynb)
+NBVAL    := $(PY) -m pytest -p no:cacheprovider --nbval
+TOGETHER := -n 2 --dist loadscope
+# Notebooks that put load on a server run one after the other: a second one would take the cores they measure.
+MEASURED := $(wildcard notebooks/2_concepts/02_*.ipynb notebooks/2_concepts/03_*.ipynb notebooks/4_code/10_*.ipynb)
+QUICK    := $(filter-out $(MEASURED),$(wildcard notebooks/*.ipynb notebooks/*/*.ipynb))
+# What `make test-elsewhere` repeats.
+ELSEWHERE ?= $(QUICK)
 
 # Root may only run Jupyter when it says so; a Linux without a screen has no browser to open.
 LAB  = $(if $(filter 0,$(shell id -u)),--allow-root)
 LAB += $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(BROWSER)$(filter-out Linux,$(shell uname)),,--no-browser)
 
-.PHONY: help setup lab test test-twice test-elsewhere book notebooks serve bench doctor lock clean
+.PHONY: help setup lab test test-twice test-elsewhere book notebooks serve bench test-long doctor lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -32,16 +36,16 @@ test: setup book  ## every check there is
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
 	$(PY) -m pytest tests -n 2 --dist loadscope
-	$(NBVAL) notebooks
+	$(NBVAL) $(TOGETHER) $(QUICK)
+	$(NBVAL) $(MEASURED)
 
 test-twice: setup  ## all notebooks, two times in a row
-	$(NBVAL) notebooks
-	$(NBVAL) notebooks
+	for time in first second; do $(NBVAL) $(TOGETHER) $(QUICK) && $(NBVAL) $(MEASURED) || exit 1; done
 
 test-elsewhere: setup  ## the quick notebooks as on other machines: one core, no oneDNN, an older processor
-	taskset -c 0 $(NBVAL) $(ELSEWHERE)
-	TF_ENABLE_ONEDNN_OPTS=0 $(NBVAL) $(ELSEWHERE)
-	ONEDNN_MAX_CPU_ISA=AVX2 XLA_FLAGS=--xla_cpu_max_isa=AVX2 OPENBLAS_CORETYPE=Haswell $(NBVAL) $(ELSEWHERE)
+	taskset -c 0 $(NBVAL) $(TOGETHER) $(ELSEWHERE)
+	TF_ENABLE_ONEDNN_OPTS=0 $(NBVAL) $(TOGETHER) $(ELSEWHERE)
+	ONEDNN_MAX_CPU_ISA=AVX2 XLA_FLAGS=--xla_cpu_max_isa=AVX2 OPENBLAS_CORETYPE=Haswell $(NBVAL) $(TOGETHER) $(ELSEWHERE)
 
 book: setup  ## the site from the stored outputs, in build/_build/html; any warning is an error
 	$(PY) -m jupyter book build . --path-output build -W -n --keep-going --all
@@ -52,8 +56,13 @@ notebooks: setup  ## run all notebooks, or NOTEBOOK=one, and store their outputs
 serve: setup  ## serve the models in a folder: MODELS=folder
 	$(PY) -m aimaas_helpers serve "$(MODELS)"
 
-bench: setup  ## train the plain listing and ours on the same data, and compare
+bench: setup  ## compare training with the plain listing, and serving with other servers; half an hour
 	$(PY) benchmarks/training.py
+	$(PY) benchmarks/serving/bench.py --out benchmarks/serving/results.json
+
+test-long: setup  ## faults and overload for many minutes, and 100,000 odd requests
+	$(PY) -m pytest tests/faults --long --timeout 1800
+	$(PY) tests/serving/fuzz.py --cases 100000
 
 doctor:  ## is this machine ready? what is missing, and what to do
 	@test -x $(PY) || { echo "There is no .venv yet: run \`make setup\` first; it says what it misses." >&2; exit 1; }

@@ -2,10 +2,10 @@
 
 from sphinx.application import Sphinx
 
-from . import cards, maths, pages, stamp, syllabus
+from . import cards, maths, pages, speed, stamp, syllabus
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    for part in (maths, pages, cards, syllabus, stamp):
+    for part in (maths, pages, cards, speed, syllabus, stamp):
         part.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
