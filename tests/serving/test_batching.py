@@ -99,7 +99,7 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 def empty(batcher: Batcher) -> bool:
-    return not batcher._waiting and batcher._rows == batcher._size == 0 and not batcher._busy
+    return not batcher._waiting and batcher._rows == batcher._size == 0 and not batcher._running
 
 
 requests = st.fixed_dictionaries(
@@ -178,7 +178,7 @@ def test_everybody_gets_what_they_would_get_alone(
             queue=queue,
         )
         outcomes = await asyncio.gather(*(ask(batcher, request) for request in plan))
-        await until(lambda: not batcher._busy)
+        await until(lambda: not batcher._running)
         for request, outcome in zip(plan, outcomes, strict=True):
             allowed = {
                 "stays": set(),
@@ -246,7 +246,7 @@ def test_nobody_runs_for_those_who_left(slow: Watched, executor: Executor) -> No
         sent = [pair(1) for _ in range(5)]
         calls = [Call(), Call(), Call(seconds=0.02), Call(gone), Call()]
         asks = [asyncio.ensure_future(batcher.run(x, 1, call)) for x, call in zip(sent[:1], calls, strict=False)]
-        await until(lambda: batcher._busy)
+        await until(lambda: batcher._running)
         asks += [asyncio.ensure_future(batcher.run(x, 1, call)) for x, call in zip(sent[1:], calls[1:], strict=True)]
         await asyncio.sleep(0)
         assert batcher._rows == 4
@@ -272,7 +272,7 @@ def test_who_leaves_while_the_model_runs_gets_nothing_and_breaks_nothing(slow: W
             asyncio.ensure_future(batcher.run(x, 1, call))
             for x, call in zip(sent, (Call(), Call(seconds=0.02), Call()), strict=True)
         ]
-        await until(lambda: batcher._busy)
+        await until(lambda: batcher._running)
         leaver.cancel()
         with pytest.raises(Expired):
             await late
@@ -358,7 +358,7 @@ def test_the_queue_is_bounded_in_rows(slow: Watched, executor: Executor) -> None
             return asyncio.create_task(batcher.run(pair(rows), rows, Call()))
 
         asks = [ask(100)]  # one is let in, however large
-        await until(lambda: batcher._busy)
+        await until(lambda: batcher._running)
         asks += [ask(3), ask(2), ask(1)]
         await asyncio.sleep(0)
         for rows in (1, 50):
