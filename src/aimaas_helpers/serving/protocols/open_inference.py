@@ -243,7 +243,6 @@ def routes(plane: Plane) -> list[Route]:
         size = 8 * sum(array.nbytes for array in outputs.values())  # about what JSON would take
         content, headers = await plane.offload(size, encode, model, query, outputs)
         return Response(content, headers=headers)
-        return Response(content, headers=headers)
 
     async def answer_index(request: Request) -> Response:
         only_ready = _read(await read(request) or b"{}", _RepositoryQuery).ready
