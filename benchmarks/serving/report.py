@@ -53,9 +53,9 @@ def peak(row: Row) -> float:
 
 def table(rows: Sequence[Row], connections: Sequence[int]) -> str:
     middle = str(32 if 32 in connections else connections[-1])
-    head = ["server", "runtime", "processes", *(f"{n}" for n in connections), f"p50 at {middle}", f"p99 at {middle}"]
+    head = ["server", "runtime", "×", *(f"{n}" for n in connections), "p50", "p99"]
     lines = [
-        "Requests per second at each number of connections; latencies in milliseconds.\n",
+        f"Requests per second at each number of connections; p50 and p99 at {middle}, in milliseconds; ×: processes.\n",
         f"| {' | '.join(head)} |",
         f"| --- | --- {'| ---: ' * (len(head) - 2)}|",
     ]
