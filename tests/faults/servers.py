@@ -51,7 +51,7 @@ class Server:
 
     def workers(self) -> list[psutil.Process]:
         """The processes that answer, if there are several."""
-        return [child for child in self.process.children() if "--multiprocessing-fork" in child.cmdline()]
+        return [child for child in self.process.children() if "--multiprocessing-fork" in words_of(child)]
 
     def usage(self) -> Usage:
         processes = [self.process, *self.process.children(recursive=True)]
@@ -79,6 +79,21 @@ class Server:
             process.kill()
         self.process.stdin.close()
         self.process.wait()
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    """What it was started with; nothing, if it has ended meanwhile."""
+    try:
+        return list(process.cmdline())
+    except psutil.NoSuchProcess:  # a zombie is one of these
+        return []
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def get(url: str, **options: Any) -> requests.Response:

@@ -8,9 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import psutil
 import pytest
-from servers import Server, assert_all_right, get, until
+from servers import Server, alive, assert_all_right, get, until
 
 from aimaas_helpers.serving import load
 
@@ -28,10 +27,6 @@ def port_is_free(server: Server) -> bool:
         except OSError:
             return False
     return True
-
-
-def alive(process: psutil.Process) -> bool:
-    return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
 
 
 def test_they_share_a_port_and_the_metrics(models: Path, serve: Serve, questions: Questions) -> None:
