@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from aimaas_helpers.errors import BadInput, Corrupt, NotFound
 from aimaas_helpers.serving.repository import Repository
 from aimaas_helpers.serving.settings import Settings
-from aimaas_helpers.serving.signing import SIGNATURE_FILE, sign, verify
+from aimaas_helpers.serving.signing import SIGNATURE_FILE, sign, verified
 
 
 def write(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, folder: Path, name: str) -> None:
@@ -43,8 +43,8 @@ def signed(version: Path, keys: Path) -> Path:
     return version
 
 
-def careful(folder: Path, keys: Path) -> Repository:
-    return Repository(folder, settings=Settings(public_key=str(keys / "ours.pub")))
+def careful(folder: Path, keys: Path, whose: str = "ours") -> Repository:
+    return Repository(folder, settings=Settings(public_key=str(keys / f"{whose}.pub")))
 
 
 def renumbered(version: Path, number: int) -> Path:
@@ -57,7 +57,6 @@ def renumbered(version: Path, number: int) -> Path:
 
 
 def test_what_is_signed_is_served(signed: Path, keys: Path) -> None:
-    verify(signed, keys / "ours.pub")
     for path in (signed, signed.parent, signed.parent.parent):
         assert careful(path, keys).model("pair").version == 1
     repository = careful(signed.parent, keys)
@@ -70,9 +69,17 @@ def test_what_is_signed_is_served(signed: Path, keys: Path) -> None:
 
 def test_signing_again_replaces_the_signature(signed: Path, keys: Path) -> None:
     sign(signed, keys / "theirs.pem")
-    verify(signed, keys / "theirs.pub")
+    assert careful(signed, keys, "theirs").model("pair").version == 1
     with pytest.raises(Corrupt, match="is not what was signed with this server's key"):
-        verify(signed, keys / "ours.pub")
+        careful(signed, keys)
+
+
+def test_what_is_loaded_is_what_was_verified(signed: Path, keys: Path) -> None:
+    with verified(signed, keys / "ours.pub") as readable:
+        before = (signed / "model.tflite").read_bytes()
+        change(signed, "model.tflite")
+        assert (readable / "model.tflite").read_bytes() == before
+    assert not readable.exists()
 
 
 def test_a_server_without_a_key_serves_what_is_not_signed(version: Path, keys: Path) -> None:
@@ -164,5 +171,5 @@ def test_what_cannot_sign_is_said(version: Path, keys: Path, key: str) -> None:
 
 
 def test_no_server_starts_without_its_key(signed: Path, keys: Path) -> None:
-    with pytest.raises((Corrupt, BadInput), match=r"nothing\.pub"):
+    with pytest.raises(BadInput, match=r"There is no file .*nothing\.pub, which is to hold the public key"):
         Repository(signed, settings=Settings(public_key=os.fspath(keys / "nothing.pub")))

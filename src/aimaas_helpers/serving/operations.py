@@ -1,7 +1,7 @@
-"""Every operation of every protocol, for the OpenAPI document: one call of ``add`` for each."""
+"""Every operation of every protocol, for the OpenAPI document: one call of ``writer.add`` for each."""
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -12,45 +12,15 @@ from aimaas_helpers.serving.plane import Plane
 from aimaas_helpers.serving.protocols import open_inference
 from aimaas_helpers.serving.protocols.openai_requests import Chat, Completion, Embeddings
 from aimaas_helpers.serving.repository import Model
-from aimaas_helpers.serving.schemas import COUNT, TEXT, Schema, items, record
+from aimaas_helpers.serving.schemas import COUNT, TEXT, items, record
+from aimaas_helpers.serving.writer import JSON, Writer
 
-JSON, BINARY, EVENTS, PLAIN, PAGE = (
-    "application/json",
-    "application/octet-stream",
-    "text/event-stream",
-    "text/plain",
-    "text/html",
-)
+BINARY, EVENTS, PLAIN, PAGE = "application/octet-stream", "text/event-stream", "text/plain", "text/html"
 _REFERENCE = "#/components/schemas/{name}"
 _REQUESTS = (Embeddings, Completion, Chat)
 
 _MODEL_VERSION = {"X-Model-Version": {"schema": COUNT, "description": "The version that computed this."}}
 _JSON_LENGTH = {"schema": COUNT, "description": "How many bytes of the body are JSON; binary tensors follow."}
-
-
-class Add(Protocol):
-    """Adds one operation: ``answer`` and ``body`` are schemas by media type, ``samples`` are bodies
-    that work, each with the name of the model that it is for.
-
-    Errors have the shape that ``openai`` clients expect, or everybody else's. A ``probe`` is never refused.
-    """
-
-    def __call__(
-        self,
-        method: str,
-        path: str,
-        tag: str,
-        summary: str,
-        answer: Mapping[str, Schema],
-        *,
-        parameters: list[dict[str, Any]] = ...,
-        body: Mapping[str, Schema] | None = ...,
-        samples: Mapping[str, Any] = ...,
-        errors: tuple[int, ...] = ...,
-        headers: Mapping[str, Schema] = ...,
-        openai: bool = ...,
-        probe: bool = ...,
-    ) -> None: ...
 
 
 def components() -> dict[str, Any]:
@@ -61,18 +31,18 @@ def components() -> dict[str, Any]:
     return public
 
 
-def server(add: Add) -> None:
+def server(writer: Writer) -> None:
     page = {JSON: record({"models": {"type": "object"}, "documentation": TEXT}), PAGE: TEXT}
-    add("get", "/", "Server", "What is served here; a page for browsers.", page)
-    add("get", "/openapi.json", "Server", "This document.", {JSON: record({"openapi": TEXT, "paths": {}})})
-    add("get", "/metrics", "Server", "Numbers for Prometheus.", {PLAIN: TEXT}, probe=True)
+    writer.add("get", "/", "Server", "What is served here; a page for browsers.", page)
+    writer.add("get", "/openapi.json", "Server", "This document.", {JSON: record({"openapi": TEXT, "paths": {}})})
+    writer.add("get", "/metrics", "Server", "Numbers for Prometheus.", {PLAIN: TEXT}, probe=True)
 
 
-def tensorflow_serving(add: Add, plane: Plane, models: Mapping[str, Model]) -> None:
+def tensorflow_serving(writer: Writer, plane: Plane, models: Mapping[str, Model]) -> None:
     tag = "TensorFlow Serving REST"
     for name, model in models.items():
         for place, parameters in _places(plane, name):
-            add(
+            writer.add(
                 "post",
                 f"/v1/models/{quote(name, safe='')}{place}:predict",
                 tag,
@@ -90,9 +60,9 @@ def tensorflow_serving(add: Add, plane: Plane, models: Mapping[str, Model]) -> N
     about = record({"model_spec": {"type": "object"}, "metadata": record({"model_card": card})})
     for place, parameters in _places(plane, *plane.names):
         path, parameters = "/v1/models/{name}" + place, [_in_path("name", plane.names), *parameters]
-        add("get", path, tag, "Which versions are served.", {JSON: status}, parameters=parameters, errors=(404,))
+        writer.add("get", path, tag, "Which versions are served.", {JSON: status}, parameters=parameters, errors=(404,))
         path += "/metadata"
-        add("get", path, tag, "Signature and model card.", {JSON: about}, parameters=parameters, errors=(404,))
+        writer.add("get", path, tag, "Signature and model card.", {JSON: about}, parameters=parameters, errors=(404,))
 
 
 def _places(plane: Plane, *names: str, labels: bool = True) -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -110,21 +80,23 @@ def _in_path(name: str, values: Collection[str | int]) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": {"enum": sorted(values)}}
 
 
-def open_inference_protocol(add: Add, plane: Plane, models: Mapping[str, Model]) -> None:
+def open_inference_protocol(writer: Writer, plane: Plane, models: Mapping[str, Model]) -> None:
     tag = "Open Inference Protocol"
     health = {JSON: record({"live": {"type": "boolean"}, "ready": {"type": "boolean"}})}
     about = {JSON: record({"name": TEXT, "version": TEXT, "extensions": items(TEXT)})}
-    add("get", "/v2", tag, "Which server this is.", about)
-    add("get", "/v2/health/live", tag, "Whether the server runs.", health, probe=True)
-    add("get", "/v2/health/ready", tag, "Whether it takes requests; 503 if not.", health, probe=True)
+    writer.add("get", "/v2", tag, "Which server this is.", about)
+    writer.add("get", "/v2/health/live", tag, "Whether the server runs.", health, probe=True)
+    writer.add("get", "/v2/health/ready", tag, "Whether it takes requests; 503 if not.", health, probe=True)
     tensor = record({"name": TEXT, "datatype": TEXT, "shape": items({"type": "integer", "minimum": -1})})
     about = record({"name": TEXT, "versions": items(TEXT), "inputs": items(tensor), "outputs": items(tensor)})
     ready = record({"name": TEXT, "ready": {"type": "boolean"}})
     for place, parameters in _places(plane, *plane.names, labels=False):
         path, parameters = "/v2/models/{name}" + place, [_in_path("name", plane.names), *parameters]
-        add("get", path, tag, "What a model takes and gives.", {JSON: about}, parameters=parameters, errors=(404,))
+        writer.add(
+            "get", path, tag, "What a model takes and gives.", {JSON: about}, parameters=parameters, errors=(404,)
+        )
         path += "/ready"
-        add("get", path, tag, "Whether a model is served.", {JSON: ready}, parameters=parameters, errors=(404,))
+        writer.add("get", path, tag, "Whether a model is served.", {JSON: ready}, parameters=parameters, errors=(404,))
     for name, model in models.items():
         described = open_inference.metadata(plane, model)
         sample = examples.infer(model, {about["name"]: about["datatype"] for about in described["inputs"]})
@@ -140,7 +112,7 @@ def open_inference_protocol(add: Add, plane: Plane, models: Mapping[str, Model])
         outputs = schemas.infer(described["outputs"], model.outputs, answer=True)
         answer = record({"id": TEXT, "model_name": TEXT, "model_version": TEXT, "outputs": outputs}, "id")
         for place, parameters in _places(plane, name, labels=False):
-            add(
+            writer.add(
                 "post",
                 f"/v2/models/{quote(name, safe='')}{place}/infer",
                 tag,
@@ -154,9 +126,11 @@ def open_inference_protocol(add: Add, plane: Plane, models: Mapping[str, Model])
             )
     states = items(record({"name": TEXT, "version": TEXT, "state": TEXT, "reason": TEXT}))
     asked = {JSON: record({"ready": {"type": "boolean"}}, "ready")}
-    add("post", "/v2/repository/index", tag, "All versions, with reasons for refusals.", {JSON: states}, body=asked)
+    writer.add(
+        "post", "/v2/repository/index", tag, "All versions, with reasons for refusals.", {JSON: states}, body=asked
+    )
     for verb, summary in (("load", "Load what a model's folder holds."), ("unload", "Serve a model no more.")):
-        add(
+        writer.add(
             "post",
             f"/v2/repository/models/{{name}}/{verb}",
             tag,
@@ -168,10 +142,10 @@ def open_inference_protocol(add: Add, plane: Plane, models: Mapping[str, Model])
         )
 
 
-def openai_compatible(add: Add, models: Mapping[str, Model]) -> None:
+def openai_compatible(writer: Writer, models: Mapping[str, Model]) -> None:
     tag = "OpenAI-compatible"
     listed = record({"object": {"const": "list"}, "data": items(record({"id": TEXT, "object": {"const": "model"}}))})
-    add("get", "/v1/models", tag, "Which models there are.", {JSON: listed}, openai=True)
+    writer.add("get", "/v1/models", tag, "Which models there are.", {JSON: listed}, openai=True)
     vector = {"anyOf": [items({"type": "number"}), TEXT | {"contentEncoding": "base64"}]}
     vectors = record({"data": items(record({"index": COUNT, "embedding": vector})), "usage": {"type": "object"}})
     written = record({"id": TEXT, "model": TEXT, "choices": items({"type": "object"}), "usage": {"type": "object"}})
@@ -189,7 +163,7 @@ def openai_compatible(add: Add, models: Mapping[str, Model]) -> None:
         able = [name for name, model in models.items() if capability in model.card.capabilities]
         if able:
             reference = {"$ref": _REFERENCE.format(name=kind.__name__)}
-            add(
+            writer.add(
                 "post",
                 path,
                 tag,

@@ -1,5 +1,6 @@
 """Which models there are, which versions of them are loaded, and which of these answers a request."""
 
+import contextlib
 import functools
 import os
 from collections.abc import Iterable, Mapping
@@ -54,7 +55,7 @@ class Repository:
 
     Folder names say what a model and a version are called, as in TensorFlow Serving; ``name`` replaces the name where
     ``path`` holds a single model. A version that is broken is refused, with the reason kept for ``versions``; the rest
-    are served. Raises ``NotFound`` or ``Corrupt`` if nothing can be served.
+    are served. Raises ``NotFound`` or ``Corrupt`` if nothing can be served, ``BadInput`` if there is no public key.
     """
 
     def __init__(
@@ -72,6 +73,8 @@ class Repository:
         self._entries: dict[str, _Entry] = {}
         self._counts: dict[str, int] = {}
         self._unloaded: set[str] = set()
+        if self._settings.public_key and not Path(self._settings.public_key).is_file():
+            raise BadInput(f"There is no file {self._settings.public_key}, which is to hold the public key.")
         if not _find(self.path, name):
             raise NotFound(
                 f"{self.path.as_posix()} holds no model: expected MODEL/VERSION/{CARD} in it, "
@@ -196,14 +199,15 @@ class Repository:
 
     def _load(self, name: str, version: int, folder: Path) -> Model:
         """Raises ``NotFound`` or ``Corrupt``."""
-        if self._settings.public_key:
-            signing.verify(folder, self._settings.public_key)
-        artefact = open_artefact(folder)
+        key = self._settings.public_key
+        with signing.verified(folder, key) if key else contextlib.nullcontext(folder) as readable:
+            artefact = open_artefact(readable)
+            content = artefact.read_litert()
         card = artefact.card
-        if self._settings.public_key and (card.version != version or (self._name is None and card.name != name)):
+        if key and (card.version != version or (self._name is None and card.name != name)):
             # Else an old version, rightly signed, could be passed off as the newest or as another model.
             raise Corrupt(f"{folder.as_posix()} holds what was signed as version {card.version} of '{card.name}'.")
-        runtime = Runtime(artefact.read_litert(), threads=self._settings.threads)
+        runtime = Runtime(content, threads=self._settings.threads)
         if not _agree(runtime.inputs.values(), card.inputs) or not _agree(runtime.outputs.values(), card.outputs):
             raise Corrupt(f"{folder.as_posix()} has a {CARD} that describes another model than its LiteRT file.")
         together = all(tensor.shape[:1] == (None,) for tensor in (*card.inputs, *card.outputs))

@@ -5,7 +5,11 @@ those of the OpenSSF model-signing specification and cover every file of the fol
 version among them.
 """
 
+import contextlib
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,18 +36,25 @@ def sign(folder: str | os.PathLike[str], private_key: str | os.PathLike[str]) ->
     return file
 
 
-def verify(folder: Path, public_key: str | os.PathLike[str]) -> None:
-    """Raises ``Corrupt`` unless every file in ``folder``, and no other, was signed."""
+@contextlib.contextmanager
+def verified(folder: Path, public_key: str | os.PathLike[str]) -> Iterator[Path]:
+    """A private copy of ``folder``, to load from: the files themselves may change after they were looked at.
+
+    Raises ``Corrupt`` unless every file, and no other, was signed.
+    """
     from model_signing import verifying
 
     if not (folder / SIGNATURE_FILE).is_file():
         raise Corrupt(f"{folder.as_posix()} is not signed, and this server requires it: sign it with serving.sign.")
-    try:
-        verifier = verifying.Config().use_elliptic_key_verifier(public_key=Path(public_key))
-        verifier.set_hashing_config(_every_file()).verify(folder, folder / SIGNATURE_FILE)
-    except Exception as error:
-        reason = " ".join(str(error).split()).replace("\\", "").partition(": Expected")[0][:300]
-        raise Corrupt(f"{folder.as_posix()} is not what was signed with this server's key ({reason}).") from error
+    with tempfile.TemporaryDirectory(prefix="aimaas-") as private:
+        try:
+            copy = Path(shutil.copytree(folder, Path(private) / folder.name, symlinks=True))  # links are refused
+            verifier = verifying.Config().use_elliptic_key_verifier(public_key=Path(public_key))
+            verifier.set_hashing_config(_every_file()).verify(copy, copy / SIGNATURE_FILE)
+        except Exception as error:  # the library raises many kinds
+            reason = " ".join(str(error).split()).replace("\\", "").partition(": Expected")[0][:300]
+            raise Corrupt(f"{folder.as_posix()} is not what was signed with this server's key ({reason}).") from error
+        yield copy
 
 
 def _every_file() -> "hashing.Config":
