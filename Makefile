@@ -42,10 +42,15 @@ test: setup book  ## every check there is
 test-twice: setup  ## all notebooks, two times in a row
 	for time in first second; do $(NBVAL) $(TOGETHER) $(QUICK) && $(NBVAL) $(MEASURED) || exit 1; done
 
-test-elsewhere: setup  ## the quick notebooks as on other machines: one core, no oneDNN, an older processor
-	taskset -c 0 $(NBVAL) $(TOGETHER) $(ELSEWHERE)
-	TF_ENABLE_ONEDNN_OPTS=0 $(NBVAL) $(TOGETHER) $(ELSEWHERE)
-	ONEDNN_MAX_CPU_ISA=AVX2 XLA_FLAGS=--xla_cpu_max_isa=AVX2 OPENBLAS_CORETYPE=Haswell $(NBVAL) $(TOGETHER) $(ELSEWHERE)
+test-elsewhere: setup  ## the quick notebooks as on other machines, two at a time: see the next two
+	$(MAKE) --no-print-directory -j2 --output-sync=target test-one-core test-older-processor
+
+test-one-core:  ## the quick notebooks on one core, without oneDNN
+	taskset -c 0 env TF_ENABLE_ONEDNN_OPTS=0 $(NBVAL) $(ELSEWHERE)
+
+test-older-processor:  ## the quick notebooks as on a processor that has AVX2 and no more
+	taskset -c $$(($$(nproc) - 1)) env ONEDNN_MAX_CPU_ISA=AVX2 XLA_FLAGS=--xla_cpu_max_isa=AVX2 \
+		OPENBLAS_CORETYPE=Haswell $(NBVAL) $(ELSEWHERE)
 
 book: setup  ## the site from the stored outputs, in build/_build/html; any warning is an error
 	$(PY) -m jupyter book build . --path-output build -W -n --keep-going --all
