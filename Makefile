@@ -18,7 +18,7 @@ ELSEWHERE ?= $(QUICK)
 LAB  = $(if $(filter 0,$(shell id -u)),--allow-root)
 LAB += $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(BROWSER)$(filter-out Linux,$(shell uname)),,--no-browser)
 
-.PHONY: help setup lab test test-twice test-elsewhere book notebooks serve bench test-long doctor lock clean
+.PHONY: help setup lab test test-twice test-elsewhere test-one-core test-older-processor book notebooks serve bench test-long doctor lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -42,13 +42,13 @@ test: setup book  ## every check there is
 test-twice: setup  ## all notebooks, two times in a row
 	for time in first second; do $(NBVAL) $(TOGETHER) $(QUICK) && $(NBVAL) $(MEASURED) || exit 1; done
 
-test-elsewhere: setup  ## the quick notebooks as on other machines, two at a time: see the next two
+test-elsewhere: setup  ## the quick notebooks as on other machines: one core without oneDNN; an older processor
 	$(MAKE) --no-print-directory -j2 --output-sync=target test-one-core test-older-processor
 
-test-one-core:  ## the quick notebooks on one core, without oneDNN
+test-one-core:
 	taskset -c 0 env TF_ENABLE_ONEDNN_OPTS=0 $(NBVAL) $(ELSEWHERE)
 
-test-older-processor:  ## the quick notebooks as on a processor that has AVX2 and no more
+test-older-processor:  # one that has AVX2 and no more
 	taskset -c $$(($$(nproc) - 1)) env ONEDNN_MAX_CPU_ISA=AVX2 XLA_FLAGS=--xla_cpu_max_isa=AVX2 \
 		OPENBLAS_CORETYPE=Haswell $(NBVAL) $(ELSEWHERE)
 

@@ -13,7 +13,7 @@ from aimaas_helpers import data, doctor
 
 
 def test_this_machine_is_ready(capsys: pytest.CaptureFixture[str]) -> None:
-    data.fetch("digits")
+    data.fetch_all()
     assert doctor.main() == 0, capsys.readouterr().out
     printed = capsys.readouterr().out
     assert "✓ Python" in printed
@@ -28,9 +28,10 @@ def test_a_missing_data_set(
     monkeypatch.setenv("AIMAAS_CACHE", str(tmp_path))
     assert doctor.main() == 1
     printed = capsys.readouterr().out
-    assert "✗ data set digits" in printed
+    samples = [name for name, entry in data.CATALOGUE.items() if entry.sample]
+    assert all(f"✗ data set {name}" in printed for name in samples)
     assert "→ run `make setup` or `aimaas data digits` while online" in printed
-    assert "Not ready: 1 to put right" in printed
+    assert f"Not ready: {len(samples)} to put right" in printed
 
 
 @pytest.mark.parametrize("found", [(3, 10, 13), (3, 14, 0), (4, 0, 0)])

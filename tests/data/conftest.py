@@ -88,7 +88,18 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
         examples=500,
     )
     full = Full(loader="none", files=(), train=0, validation=0, test=0)
-    entry = Entry("toy", "Toy data", (4,), ("a",), "CC0", "Nobody", "", full, sample)
+    entry = Entry(
+        name="toy",
+        title="Toy data",
+        noun="rows",
+        example="four numbers",
+        classes=("a",),
+        licence="CC0",
+        citation="Nobody",
+        home="",
+        full=full,
+        sample=sample,
+    )
 
     def change(**fields: Any) -> Sample:
         old = CATALOGUE["toy"].sample

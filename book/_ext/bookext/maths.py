@@ -69,6 +69,14 @@ def drop_where_unused(
         context["script_files"] = [file for file in files if not is_mathjax(file)]
 
 
+def keep_numbers(_app: Sphinx, doctree: nodes.document) -> None:
+    """Sphinx wraps a formula that has a line break in `split`, where MathJax allows no number: give it whole."""
+    for node in doctree.findall(nodes.math_block):
+        if r"\tag" in node.astext():
+            node["nowrap"] = True
+            node[:] = [nodes.Text(rf"\[{node.astext()}\]")]
+
+
 def is_formula(node: nodes.Node) -> bool:
     return isinstance(node, nodes.math | nodes.math_block)
 
@@ -79,5 +87,6 @@ def is_mathjax(script: Any) -> bool:
 
 def setup(app: Sphinx) -> None:
     app.connect("config-inited", configure)
+    app.connect("doctree-read", keep_numbers)
     app.connect("html-page-context", drop_where_unused, priority=900)
     app.connect("build-finished", copy_mathjax)

@@ -78,6 +78,8 @@ class Runtime:
         rows, cost = 1, self._seconds_per_row(1)
         while 2 * rows <= most:
             doubled = self._seconds_per_row(2 * rows)
+            if doubled > 1.05 * cost:  # or was the machine busy? Ask twice
+                doubled = min(doubled, self._seconds_per_row(2 * rows))
             if doubled > 1.05 * cost:
                 return rows
             rows, cost = 2 * rows, min(cost, doubled)
