@@ -167,7 +167,8 @@ def test_outputs_are_stored_and_clean(notebook):
 def test_it_is_stored_in_normal_form(notebook):
     normal = tool.normalise(notebook)
     if "CI" in os.environ:
-        assert normal == notebook, "run: make notebooks"
+        other = [cell.source for cell, stored in zip(normal.cells, notebook.cells, strict=True) if cell != stored]
+        assert not other and normal.metadata == notebook.metadata, "run: make notebooks"
     for cell, stored in zip(normal.cells, notebook.cells, strict=True):  # on a reader's machine JupyterLab adds notes
         assert cell.metadata.get("mystnb") == stored.metadata.get("mystnb"), "run: make notebooks"
 
