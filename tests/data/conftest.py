@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from aimaas_helpers.data.catalogue import CATALOGUE, Entry, Full, Sample
+from aimaas_helpers.data.catalogue import CATALOGUE
+from aimaas_helpers.data.entry import Entry, Full, Sample
 
 MEMBER = "toy_data/numbers.txt"
 CONTENT = b"1 2 3 4\n" * 500

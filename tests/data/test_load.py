@@ -100,6 +100,72 @@ def test_reviews_are_sentences_and_what_people_felt() -> None:
         assert abs(part.y.mean() - 0.496) < 0.001
 
 
+def test_chinese_reviews_are_unique_and_undisputed() -> None:
+    reviews = data.load("reviews_zh", quiet=True)
+    parts = [reviews.train, reviews.validation, reviews.test]
+    assert [len(part.y) for part in parts] == [13_891, 1_736, 1_736]
+    every = np.concatenate([part.x for part in parts])
+    assert len(set(every)) == len(every) == 17_363
+    assert np.bincount(np.concatenate([part.y for part in parts])).tolist() == [9_031, 8_332]
+    assert all(text and text == text.strip() for text in every)
+    said = {word: np.mean([y for x, y in zip(*reviews.train, strict=True) if word in x]) for word in ("失望", "满意")}
+    assert said["失望"] < 0.2 < 0.6 < said["满意"]
+
+
+@pytest.fixture(scope="module")
+def spoken() -> data.Dataset:
+    return data.load("spoken_digits", quiet=True)
+
+
+def test_spoken_digits_are_waveforms(spoken: data.Dataset) -> None:
+    assert spoken.unlike is not None
+    for part, size in [(spoken.train, 2760), (spoken.validation, 320), (spoken.test, 320), (spoken.unlike, 510)]:
+        assert part.x.shape == part.y.shape == (size,)
+        assert np.bincount(part.y).tolist() == [size // 10] * 10
+        for wave in part.x:
+            assert wave.dtype == np.float32 and wave.ndim == 1
+            assert 0.1 < len(wave) / 16_000 < 1.1
+            assert 0.03 < np.abs(wave).max() <= 1
+
+
+def test_no_voice_is_in_two_parts(spoken: data.Dataset) -> None:
+    assert {part: len(names) for part, names in spoken.voices.items()} == {
+        "train": 2760,
+        "validation": 320,
+        "test": 320,
+        "unlike": 510,
+    }
+    voices = [set(names) for names in spoken.voices.values()]
+    assert list(map(len, voices)) == [69, 8, 8, 51]
+    assert len(set.union(*voices)) == sum(map(len, voices))
+    unlike = {name.partition("+")[0] for name in voices[3]}
+    assert {"en-us", "en-gb-scotland", "hi", "ja"} <= unlike and len(unlike) == 17
+    assert "en-us+f3" in voices[0] and "en-us+klatt" in voices[3]
+
+
+def test_each_clip_keeps_its_label_and_its_voice(spoken: data.Dataset) -> None:
+    # Whichever voice says it, "six" is mostly hiss and "nine" has none: counted as changes of sign a second.
+    hiss = np.array([np.mean(np.diff(np.signbit(wave))) for wave in spoken.test.x])
+    assert np.median(hiss[spoken.test.y == 6]) > 2 * np.median(hiss[spoken.test.y == 9])
+    for voice in set(spoken.voices["test"]):
+        assert np.bincount(spoken.test.y[spoken.voices["test"] == voice]).tolist() == [4] * 10
+
+
+def test_what_is_said_of_spoken_digits(capsys: pytest.CaptureFixture[str]) -> None:
+    spoken = data.load("spoken_digits")
+    printed = capsys.readouterr().out
+    assert "(synthetic): 3,400 clips, 10 classes; 2,760 to train, 320 to validate, 320 to test" in printed
+    assert "and 510 by unlike voices. Licence: made on your machine by eSpeak NG" in printed
+    assert spoken.source == "made on this machine with espeakng-loader 0.2.4"
+
+
+def test_what_has_no_parts_is_not_loaded() -> None:
+    with pytest.raises(BadInput, match=r'MovieLens .* is a table, .* use data\.table\("movies"\)'):
+        data.load("movies")
+    with pytest.raises(BadInput, match=r'EfficientNet.* is a file, .* use data\.fetch\("efficientnet"\)'):
+        data.load("efficientnet")
+
+
 labels = arrays(np.int64, st.integers(1, 300), elements=st.integers(0, 5))
 
 

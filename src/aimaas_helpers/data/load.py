@@ -8,7 +8,7 @@ import socket
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadInput, Corrupt, Unavailable
-from .catalogue import Entry, Full, find
-from .fetch import fetch, matches, read
+from . import speech
+from .catalogue import find
+from .entry import Entry, Full
+from .fetch import contents, matches
 
 SEED = 2026
 
@@ -25,8 +27,9 @@ SEED = 2026
 class Split(NamedTuple):
     """Examples and their labels, both of length n.
 
-    ``x`` is, for images, float32 in [0, 1] of shape (n, 28, 28); for texts, an array of n ``str``. ``y`` is int64,
-    the number of the class; for texts without classes, an array of n titles.
+    ``x`` is, for images, float32 in [0, 1] of shape (n, 28, 28); for texts, an array of n ``str``; for speech, an
+    array of n waveforms of different lengths, each float32 in [-1, 1]. ``y`` is int64, the number of the class; for
+    texts without classes, an array of n titles.
     """
 
     x: NDArray[Any]
@@ -35,7 +38,12 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """A data set in three parts that share no example, each with the classes, if any, in the same proportion."""
+    """A data set in three parts that share no example, each with the classes, if any, in the same proportion.
+
+    Where the examples have voices, the parts share none; ``voices`` names them, example by example, for each part:
+    ``"train"``, ``"validation"``, ``"test"`` and ``"unlike"``. ``unlike`` are more examples to test on, by voices
+    of kinds that the three parts do not have.
+    """
 
     name: str
     title: str
@@ -46,6 +54,8 @@ class Dataset:
     licence: str
     citation: str
     source: str
+    unlike: Split | None = None
+    voices: dict[str, NDArray[np.str_]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         sizes = f"{len(self.train.y)} train, {len(self.validation.y)} validation, {len(self.test.y)} test"
@@ -61,11 +71,16 @@ def load(name: str, *, full: bool = False, quiet: bool = False) -> Dataset:
 
     Raises:
         NotFound: there is no such data set.
-        BadInput: it has no offline sample, and ``full`` was not asked for.
+        BadInput: it has no offline sample, and ``full`` was not asked for; or it is no set of examples but a table
+            (see ``table``) or a file (see ``fetch``).
         Unavailable: it is not on this machine and cannot be fetched.
         Corrupt, Unwritable: as ``fetch``; Corrupt also for a damaged file in Keras's own cache.
     """
     entry = find(name)
+    if entry.kind != "examples":
+        raise BadInput(
+            f"{entry.title}: this is a {entry.kind}, without parts to train and to test on; use {entry.call}."
+        )
     dataset = _load_full(entry) if full else _load_sample(entry)
     if not quiet:
         print(_said(entry, dataset))
@@ -84,6 +99,8 @@ def _said(entry: Entry, dataset: Dataset) -> str:
     if entry.classes:
         what += f", {len(entry.classes)} classes"
     parts = f"{sizes[0]:,} to train, {sizes[1]:,} to validate, {sizes[2]:,} to test"
+    if dataset.unlike:
+        parts += f", and {len(dataset.unlike.y):,} by unlike voices"
     return f"{entry.title}: {what}; {parts}. Licence: {entry.licence}."
 
 
@@ -100,13 +117,9 @@ def stratified(y: NDArray[Any], size: int, random: np.random.RandomState) -> tup
 
 
 def _load_sample(entry: Entry) -> Dataset:
-    content = read(entry.name)
-    if content is None:
-        fetch(entry.name)
-        content = read(entry.name)
-    sample = entry.sample
-    if content is None or sample is None:
-        raise Corrupt(f"The cached file of {entry.name!r} was changed while it was being loaded.")
+    content = contents(entry.name)
+    if entry.name == "spoken_digits":
+        return _by_voice(entry, speech.clips(content))
     x, y = _READERS[entry.name](content)
     of = y if entry.classes else np.zeros(len(y))
     rest, test = stratified(of, len(y) // 10, _random())
@@ -116,7 +129,30 @@ def _load_sample(entry: Entry) -> Dataset:
         train=Split(x[rest[train]], y[rest[train]]),
         validation=Split(x[rest[validation]], y[rest[validation]]),
         test=Split(x[test], y[test]),
-        source=f"{sample.member} in {sample.package} {sample.version}",
+        source=_source(entry),
+    )
+
+
+def _by_voice(entry: Entry, clips: speech.Clips) -> Dataset:
+    """One voice in ten to validate with and one in ten to test with, all of its clips."""
+    voices = _random().permutation(np.unique(clips.voice[~clips.unlike]))
+    tenth = len(voices) // 10
+    chosen = {
+        "train": np.isin(clips.voice, voices[2 * tenth :]),
+        "validation": np.isin(clips.voice, voices[tenth : 2 * tenth]),
+        "test": np.isin(clips.voice, voices[:tenth]),
+        "unlike": clips.unlike,
+    }
+    indices = {part: _random().permutation(np.flatnonzero(which)) for part, which in chosen.items()}
+    parts = {part: Split(clips.x[index], clips.y[index]) for part, index in indices.items()}
+    return _dataset(
+        entry,
+        train=parts["train"],
+        validation=parts["validation"],
+        test=parts["test"],
+        unlike=parts["unlike"],
+        voices={part: clips.voice[index] for part, index in indices.items()},
+        source=_source(entry),
     )
 
 
@@ -202,7 +238,14 @@ def _reviews(content: bytes) -> Split:
     return Split(np.array(list(decided), dtype=object), np.array(list(decided.values()), dtype=np.int64))
 
 
-_READERS = {"digits": _digits, "shakespeare": _shakespeare, "reviews": _reviews}
+def _reviews_zh(content: bytes) -> Split:
+    size = 3_439_883  # bytes of neg.txt, which comes first; the rest is pos.txt
+    texts = [{line.strip(): None for line in part.decode().splitlines()} for part in (content[:size], content[size:])]
+    of = {text: label for label in (0, 1) for text in texts[label] if text and text not in texts[1 - label]}
+    return Split(np.array(list(of), dtype=object), np.array(list(of.values()), dtype=np.int64))
+
+
+_READERS = {"digits": _digits, "shakespeare": _shakespeare, "reviews": _reviews, "reviews_zh": _reviews_zh}
 
 
 def _random() -> np.random.RandomState:
@@ -213,7 +256,20 @@ def _grey(x: NDArray[np.uint8], y: NDArray[Any]) -> Split:
     return Split(x.astype(np.float32) / np.float32(255), y.astype(np.int64))
 
 
-def _dataset(entry: Entry, *, train: Split, validation: Split, test: Split, source: str) -> Dataset:
+def _source(entry: Entry) -> str:
+    return entry.sample.source if entry.sample else ""
+
+
+def _dataset(
+    entry: Entry,
+    *,
+    train: Split,
+    validation: Split,
+    test: Split,
+    source: str,
+    unlike: Split | None = None,
+    voices: dict[str, NDArray[np.str_]] | None = None,
+) -> Dataset:
     return Dataset(
         name=entry.name,
         title=entry.title,
@@ -224,4 +280,6 @@ def _dataset(entry: Entry, *, train: Split, validation: Split, test: Split, sour
         licence=entry.licence,
         citation=entry.citation,
         source=source,
+        unlike=unlike,
+        voices=voices or {},
     )

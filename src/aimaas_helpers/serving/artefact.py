@@ -161,9 +161,9 @@ def export(
     all at once: a server that looks at ``folder`` meanwhile never sees half of it.
 
     ``task`` and ``notes`` (intended use, limits), ``data`` and ``metrics`` (numbers) go into the model card. ``codecs``
-    names inputs for which clients send files or texts. ``capabilities`` opens the OpenAI-compatible interface to a
-    model with one input, a text: "embeddings" if its one output is (batch, numbers), "completions" and "chat" if it
-    is (batch, 256): the score of each byte to come next.
+    names inputs for which clients send files or texts, and says with ``serving.codecs`` how those become numbers.
+    ``capabilities`` opens the OpenAI-compatible interface to a model with one input, a text: "embeddings" if its one
+    output is (batch, numbers), "completions" and "chat" if it is (batch, 256): the score of each byte to come next.
     Raises ``BadInput`` if the model cannot be exported, ``Unwritable`` if the folder cannot be written.
     """
     from aimaas_helpers.serving import convert  # imports TensorFlow
@@ -211,7 +211,7 @@ def _check_interface(card: ModelCard) -> None:
         if name not in tensors:
             raise BadInput(f"There is no input '{name}' for a codec; there are {sentence_list(list(tensors))}.")
         if not isinstance(codec, Codec):
-            raise BadInput(f"The codec of the input '{name}' is a codecs.Image or a codecs.Utf8, not {codec!r:.80}.")
+            raise BadInput(f"The codec of the input '{name}' is one of serving.codecs, not {codec!r:.80}.")
         tensor = tensors[name]
         if tensor.dtype != codec.dtype or not tensor.fits((1, *codec.shape)):
             raise BadInput(

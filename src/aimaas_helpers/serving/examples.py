@@ -1,22 +1,19 @@
 """Requests that work when they are pasted into a terminal, and short enough to be read whatever the model's shape."""
 
+import base64
 import json
 import shlex
 from typing import Any
 
-from aimaas_helpers.serving.codecs import Image
 from aimaas_helpers.serving.repository import Model
 from aimaas_helpers.serving.tensors import Tensor
-
-_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNgAAAAAgAB5Sfe/AAAAABJRU5ErkJggg=="
-"""A PNG file of one black pixel, in Base64; a codec stretches it to the size that its model wants."""
 
 _SHORT = 200
 """Characters of JSON that are shown as they are; a longer body is written as the Python that makes it."""
 
 
 def predict(model: Model) -> dict[str, Any]:
-    """One row for TensorFlow Serving's protocol: of zeros, the text "Hello" or a black picture."""
+    """One row for TensorFlow Serving's protocol: of zeros, or the codec's example."""
     columns = {name: _column(model, tensor) for name, tensor in model.inputs.items()}
     if any(tensor.shape[:1] != (None,) for tensor in model.inputs.values()):
         return {"inputs": columns}
@@ -39,7 +36,9 @@ def infer(model: Model, datatypes: dict[str, str]) -> dict[str, Any] | None:
 
 def _column(model: Model, tensor: Tensor) -> Any:
     if tensor.dtype == "bytes":
-        return [{"b64": _PIXEL} if isinstance(model.card.codecs[tensor.name], Image) else "Hello"]
+        value = model.card.codecs[tensor.name].example
+        text = value.decode(errors="ignore")
+        return [text if text.isprintable() else {"b64": base64.b64encode(value).decode()}]
     return tensor.zeros().tolist()
 
 
