@@ -43,23 +43,25 @@ def network(listing: str, shape: tuple[int, ...], words: int, optimizer: Any) ->
     import keras
     from keras import layers
 
-    bodies: dict[str, list[Any]] = {
-        "dense": [layers.Flatten(), layers.Dense(64, activation="relu")],
-        "convolutional": [
+    body: list[Any]
+    if listing == "dense":
+        body = [layers.Flatten(), layers.Dense(64, activation="relu")]
+    elif listing == "convolutional":
+        body = [
             layers.Reshape((*shape, 1)),
             layers.Conv2D(32, 3, activation="relu"),
             layers.MaxPooling2D(),
             layers.Conv2D(64, 3, activation="relu"),
             layers.MaxPooling2D(),
             layers.Flatten(),
-        ],
-        "text": [layers.Embedding(words, 16), layers.GlobalAveragePooling1D()],
-    }
+        ]
+    else:
+        body = [layers.Embedding(words, 16), layers.GlobalAveragePooling1D()]
     head, loss = (1, "binary_crossentropy") if listing == "text" else (10, "sparse_categorical_crossentropy")
     model = keras.Sequential(
         [
             layers.Input(shape),
-            *bodies[listing],
+            *body,
             layers.Dense(64, activation="relu"),
             layers.Dense(head, activation="sigmoid" if head == 1 else "softmax"),
         ]

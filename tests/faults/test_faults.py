@@ -86,7 +86,7 @@ def test_clients_that_disconnect(
     models: Path, serve: Serve, questions: Questions, beside: ThreadPoolExecutor, long: bool, moment: str
 ) -> None:
     server = serve(models, queue=100_000, concurrency=1000)
-    heavy, wide = message("heavy", 1), message("probable", 200)
+    heavy, wide = message("heavy", 4), message("probable", 200)
     sent = {"headers": heavy[:40], "body": heavy[:-40], "waiting": heavy, "reading": wide}[moment]
     load.closed(questions(server), connections=16, seconds=1)
     with connect(server) as largest:  # a model keeps the memory that its largest batch needed
