@@ -276,7 +276,8 @@ def test_a_curve_has_a_point_for_each_load_and_draws_itself(url: str, monkeypatc
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGINT")
 def test_an_interruption_ends_the_client_too(server: Server, url: str) -> None:
-    code = f"from aimaas_helpers.serving import load; load.closed(load.post('{url}/echo'), seconds=60)"
+    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # a shell's & makes it deaf
+    code = f"{listening}; from aimaas_helpers.serving import load; load.closed(load.post('{url}/echo'), seconds=60)"
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as process:
         while not server.bodies:
             assert process.poll() is None
