@@ -33,8 +33,8 @@ class Listing(NamedTuple):
 
 LISTINGS = {
     "dense": Listing(epochs=5, our_epochs=5, batch=512, rate=6e-3),
-    "convolutional": Listing(epochs=5, our_epochs=2, batch=128, rate=3e-3),
-    "text": Listing(epochs=10, our_epochs=4, batch=256, rate=2e-2),
+    "convolutional": Listing(epochs=5, our_epochs=3, batch=128, rate=8e-3),
+    "text": Listing(epochs=10, our_epochs=5, batch=128, rate=1e-2),
 }
 PLAIN, SAME, OWN = WAYS = ["model.fit", "training.fit, same settings", "training.fit, own settings"]
 

@@ -67,11 +67,24 @@ def to_bytes(text: msgspec.Raw | bytes, what: str) -> Array:
     try:
         values = _bytes_decoder.decode(text)
     except (ValueError, RecursionError) as error:
-        raise BadInput(f'{what} cannot be read ({error}); expected texts or objects {{"b64": "…"}}.') from None
+        fault = _no_text(text) or f"cannot be read ({error})"
+        raise BadInput(f'{what} {fault}; expected texts or objects {{"b64": "…"}}.') from None
     values = values if isinstance(values, list) else [values]
     array = np.empty(len(values), object)
     array[:] = [value.encode() if isinstance(value, str) else value.b64 for value in values]
     return array
+
+
+def _no_text(text: msgspec.Raw | bytes) -> str:
+    """What stands where a text should, and where; empty if nothing does, and something else is wrong."""
+    try:
+        value = msgspec.json.decode(text)
+    except (ValueError, RecursionError):
+        return ""
+    for row, item in enumerate(value if isinstance(value, list) else [value]):
+        if not isinstance(item, str | dict):
+            return f"has {'a list' if isinstance(item, list) else _in_words(item)} in row {row}"
+    return ""
 
 
 def list_type(dtype: str, rank: int) -> Any:
