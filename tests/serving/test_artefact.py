@@ -90,6 +90,13 @@ def test_the_card_says_what_the_model_is(tmp_path: Path) -> None:
     assert card["packages"]["keras"] == keras.__version__
 
 
+def test_an_output_that_is_a_bare_operation_has_no_name_of_its_own(tmp_path: Path) -> None:
+    given = keras.Input((2,), name="x")
+    serving.export(keras.Model(given, keras.ops.exp(keras.layers.Dense(3)(given))), tmp_path / "bare")
+    card = json.loads((tmp_path / "bare" / "1" / "model_card.json").read_text())
+    assert card["outputs"] == [{"name": "output", "dtype": "float32", "shape": [None, 3]}]
+
+
 def test_versions_count_up_and_nothing_else_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     model = tiny_model()

@@ -77,14 +77,14 @@ def header(samples: int, rate: int = 16_000, channels: int = 1) -> bytes:
         (header(0), "is a file without a single sample"),
         (file(TONE, 1_000), "has 1,000 samples a second, not 4,000 to 192,000"),
         (file(np.zeros((10, 9))), "has 9 channels, more than 8"),
-        (file(np.array([0, np.nan]), subtype="FLOAT"), "has samples that are not numbers"),
+        (file(np.array([0, np.nan]), subtype="FLOAT"), "has samples that are not finite numbers"),
     ],
     ids=["empty", "text", "short head", "no samples", "head only", "slow", "channels", "nan"],
 )
 def test_what_is_no_sound_is_refused_by_its_row(value: bytes, reason: str) -> None:
     with pytest.raises(BadInput) as caught:
         SOUND.rows([file(TONE), value])
-    assert str(caught.value).startswith(f"Row 1 {reason}") and str(caught.value).endswith("; expected a WAV file.")
+    assert str(caught.value).startswith(f"Row 1 {reason}") and str(caught.value).endswith("; expected a WAV, FLAC or OGG file.")
 
 
 def test_hours_are_refused_unread() -> None:

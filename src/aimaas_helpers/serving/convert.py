@@ -96,8 +96,11 @@ def _chosen_input_name(name: str) -> str | None:
 
 
 def _chosen_output_name(functional: Any, name: str) -> str | None:
-    """The last layer's name, unless it is the one Keras made up from its class, such as ``dense_3``."""
-    made_up = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(functional.get_layer(name)).__name__)
+    """The last layer's name, unless Keras made it up: from its class, as in ``dense_3``, or for a bare operation."""
+    layer = next((layer for layer in functional.layers if layer.name == name), None)
+    if layer is None:
+        return None
+    made_up = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(layer).__name__)
     return None if re.fullmatch(rf"{made_up.lower()}(_\d+)?", name) else _identifier(name)
 
 

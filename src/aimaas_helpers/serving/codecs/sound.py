@@ -64,7 +64,7 @@ class Sound(msgspec.Struct, frozen=True, tag="sound"):
             try:
                 rows[number] = self.fitted(*_read(value))
             except BadInput as error:
-                raise BadInput(f"Row {number} {error}; expected a WAV file.") from None
+                raise BadInput(f"Row {number} {error}; expected a WAV, FLAC or OGG file.") from None
             except TooLarge as error:
                 raise TooLarge(f"Row {number} {error}; expected at most {_MAX_SECONDS} seconds.") from None
         return rows
@@ -106,7 +106,7 @@ def _read(value: bytes) -> tuple[Array, int]:
     if not len(wave):
         raise BadInput("is a file without a single sample")
     if not np.isfinite(wave).all():
-        raise BadInput("has samples that are not numbers")
+        raise BadInput("has samples that are not finite numbers")
     return wave.mean(axis=1), rate
 
 
