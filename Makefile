@@ -65,7 +65,7 @@ serve: setup  ## serve the models in a folder: MODELS=folder
 	$(PY) -m aimaas_helpers serve "$(MODELS)"
 
 bench: setup  ## compare training with the plain listing, and serving with other servers; half an hour
-	$(PY) benchmarks/training.py
+	$(PY) benchmarks/training.py --out benchmarks/training.json
 	$(PY) benchmarks/serving/bench.py --out benchmarks/serving/results.json
 
 test-long: setup  ## faults and overload for many minutes, and 100,000 odd requests

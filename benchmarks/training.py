@@ -1,22 +1,27 @@
 """How much faster does ``training.fit`` reach the accuracy of a plain ``model.fit``? Same network, same data, in turn.
 
-    python benchmarks/training.py [dense convolutional text] [--data fashion|digits] [--rounds 3]
+    python benchmarks/training.py [dense convolutional text] [--data fashion|digits] [--rounds 3] [--out results.json]
 
 Three networks that beginners meet first, each fitted as a first listing does it: Adam, batches of 32, some epochs.
 Then ``training.fit`` fits the same network with the listing's own settings, and once more with settings of its own:
-larger batches, a learning rate that falls to zero, and only as many epochs as it takes to be as accurate as the listing
-in the end. Every run is a process of its own, and is timed from the call to the end of the last epoch, compilation
-included; each round has a seed of its own. Pictures are Fashion-MNIST as a whole, or the offline sample of digits.
+larger batches, a learning rate that rises quickly and falls to zero, and only as many epochs as it takes to be as
+accurate as the listing in the end. Every run is a process of its own, and is timed from the call to the end of the last
+epoch, compilation included; each round has a seed of its own. Pictures are Fashion-MNIST as a whole, or the offline
+sample of digits.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
+import math
+import os
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +30,7 @@ import numpy as np
 class Listing(NamedTuple):
     """How often the listing visits every example, and how we do: epochs, batch size, highest learning rate."""
 
+    title: str
     epochs: int
     our_epochs: int
     batch: int
@@ -32,9 +38,9 @@ class Listing(NamedTuple):
 
 
 LISTINGS = {
-    "dense": Listing(epochs=5, our_epochs=5, batch=512, rate=6e-3),
-    "convolutional": Listing(epochs=5, our_epochs=3, batch=128, rate=8e-3),
-    "text": Listing(epochs=10, our_epochs=5, batch=128, rate=1e-2),
+    "dense": Listing("Dense 64–10", epochs=5, our_epochs=5, batch=512, rate=6e-3),
+    "convolutional": Listing("Conv 32 – pool – Conv 64 – pool – Dense 64–10", 5, our_epochs=2, batch=96, rate=7e-3),
+    "text": Listing("Embedding – average – Dense 64–1", epochs=10, our_epochs=4, batch=128, rate=1e-2),
 }
 PLAIN, SAME, OWN = WAYS = ["model.fit", "training.fit, same settings", "training.fit, own settings"]
 
@@ -98,7 +104,11 @@ def train(listing: str, way: str, pictures: str, seed: int) -> dict[str, float]:
     keras.utils.set_random_seed(seed)
     rate: Any = 1e-3
     if way == OWN:
-        rate = keras.optimizers.schedules.CosineDecay(settings.rate, settings.our_epochs * (len(y) // settings.batch))
+        steps = settings.our_epochs * (len(y) // settings.batch)
+        rise = steps // 7
+        rate = keras.optimizers.schedules.CosineDecay(
+            settings.rate / 20, steps - rise, warmup_target=settings.rate, warmup_steps=rise
+        )
     model = network(listing, x.shape[1:], words, keras.optimizers.Adam(rate))
 
     # A virtual machine may be slow to hand out memory for the first time; let neither way pay for that.
@@ -113,7 +123,47 @@ def train(listing: str, way: str, pictures: str, seed: int) -> dict[str, float]:
     seconds = time.perf_counter() - start
 
     scores = model.evaluate(*test, batch_size=1000, verbose=0, return_dict=True)
-    return {"seconds": seconds, "accuracy": float(scores["accuracy"]), "examples": len(y)}
+    result = {"seconds": seconds, "accuracy": float(scores["accuracy"]), "examples": len(y)}
+    return result | (parts(model, split, settings) if way == OWN else {})
+
+
+def parts(model: Any, split: Any, settings: Listing) -> dict[str, float]:
+    """Seconds to begin a training, and to go forward through all its examples; what the machine would need at best."""
+    import tensorflow as tf
+
+    from aimaas_helpers import data, training
+
+    few = data.Split(split.x[: 20 * settings.batch], split.y[: 20 * settings.batch])
+    start = time.perf_counter()
+    training.fit(model, few, epochs=1, batch_size=settings.batch)
+    begin = time.perf_counter() - start
+
+    x, steps = tf.constant(split.x), len(split.y) // settings.batch
+
+    def all_steps(order: Any) -> Any:  # order: [steps, batch]
+        total = 0.0
+        for step in tf.range(tf.shape(order)[0]):
+            total += tf.reduce_sum(model(tf.gather(x, order[step]), training=True))
+        return total
+
+    forward = tf.function(all_steps, reduce_retracing=True)
+    order = tf.reshape(tf.range(steps * settings.batch), (steps, settings.batch))
+    forward(order[:1]), forward(order[:2])  # the second shape makes TensorFlow leave the number of steps open
+    start = time.perf_counter()
+    forward(order)
+    ahead = settings.our_epochs * (time.perf_counter() - start)
+
+    # Two operations a weight and place forward; backward as much for the weights, and again for what came before.
+    kernels = [layer for layer in model.layers if hasattr(layer, "kernel")]
+    operations = sum(6 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1]) for layer in kernels)
+    square, best = tf.random.normal((2048, 2048)), math.inf
+    for _ in range(10):
+        start = time.perf_counter()
+        tf.matmul(square, square)
+        best = min(best, time.perf_counter() - start)
+    peak = 2 * 2048**3 / best
+    arithmetic = operations * steps * settings.batch * settings.our_epochs / peak
+    return {"begin": begin, "forward": ahead, "arithmetic": arithmetic, "gflops": peak / 1e9}
 
 
 def main() -> None:
@@ -121,6 +171,7 @@ def main() -> None:
     parser.add_argument("listings", nargs="*", metavar="LISTING", help=f"of {', '.join(LISTINGS)}")
     parser.add_argument("--data", default="fashion", choices=["fashion", "digits"])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, help="write the results there, as JSON")
     parser.add_argument("--one", nargs=2, metavar=("WAY", "SEED"), help=argparse.SUPPRESS)  # a process of its own
     options = parser.parse_args()
     if unknown := set(options.listings) - set(LISTINGS):
@@ -128,12 +179,20 @@ def main() -> None:
     if options.one:
         print(json.dumps(train(options.listings[0], options.one[0], options.data, int(options.one[1]))))
         return
-    for listing in options.listings or LISTINGS:
-        compare(listing, options.data, options.rounds)
+    results: dict[str, Any] = {
+        "date": f"{datetime.date.today()}",
+        "cores": os.cpu_count(),
+        "rounds": options.rounds,
+        "listings": {name: measure(name, options.data, options.rounds) for name in options.listings or LISTINGS},
+    }
+    if options.out:
+        options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(render(results))
 
 
-def compare(listing: str, pictures: str, rounds: int) -> None:
-    results: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
+def measure(listing: str, pictures: str, rounds: int) -> dict[str, Any]:
+    """All ways in turn, round after round: the medians of what each of them measured."""
+    runs: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     for number in range(rounds):
         for way in WAYS:
             print(f"\rround {number + 1} of {rounds}: {listing}, {way:<28}", end="", file=sys.stderr, flush=True)
@@ -141,20 +200,42 @@ def compare(listing: str, pictures: str, rounds: int) -> None:
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 sys.exit("\n" + done.stderr.strip().splitlines()[-1].removeprefix("aimaas_helpers.errors."))
-            results[way].append(json.loads(done.stdout.splitlines()[-1]))
+            runs[way].append(json.loads(done.stdout.splitlines()[-1]))
+            runs[way][-1]["faster"] = runs[PLAIN][-1]["seconds"] / runs[way][-1]["seconds"]
     print("\r", end="", file=sys.stderr)
+    medians = {
+        way: {key: float(f"{statistics.median(run[key] for run in done):.4g}") for key in done[0]}
+        for way, done in runs.items()
+    }
+    return {"data": "reviews" if listing == "text" else pictures, "ways": medians}
 
-    settings, first = LISTINGS[listing], results[PLAIN]
-    name = "reviews" if listing == "text" else pictures
-    print(f"{listing}: {name}, {int(first[0]['examples']):,} training examples, median of {rounds} rounds")
-    print(f"{'':28}  epochs  batch  seconds   faster  test accuracy")
-    for way, runs in results.items():
-        epochs, batch = (settings.our_epochs, settings.batch) if way == OWN else (settings.epochs, 32)
-        seconds = statistics.median(run["seconds"] for run in runs)
-        faster = statistics.median(plain["seconds"] / run["seconds"] for plain, run in zip(first, runs, strict=True))
-        accuracy = statistics.median(run["accuracy"] for run in runs)
-        print(f"{way:28}  {epochs:6}  {batch:5}  {seconds:7.2f}  {faster:6.1f}×  {accuracy:13.4f}")
-    print()
+
+def render(results: dict[str, Any]) -> str:
+    """A table in Markdown, and for each network where the time goes."""
+    lines = [
+        f"Measured on {results['date']} on {results['cores']} cores, median of {results['rounds']} rounds.\n",
+        "| network, data | way | epochs | batch | seconds | faster | test accuracy |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    where = []
+    for name, measured in results["listings"].items():
+        settings = LISTINGS[name]
+        what = f"{settings.title}, {measured['ways'][PLAIN]['examples']:,.0f} examples of `{measured['data']}`"
+        for way, run in measured["ways"].items():
+            epochs, batch = (settings.our_epochs, settings.batch) if way == OWN else (settings.epochs, 32)
+            lines.append(
+                f"| {what} | {way} | {epochs} | {batch} | {run['seconds']:.1f} | "
+                f"{run['faster']:.1f}× | {run['accuracy']:.3f} |"
+            )
+            what = ""
+        rest = run["seconds"] - run["begin"] - run["forward"]
+        where.append(
+            f"- {settings.title}: of {run['seconds']:.1f} s, {run['begin']:.1f} s begin the training (compile, copy), "
+            f"{run['forward']:.1f} s go forward, and {rest:.1f} s compute gradients and take the steps. At the "
+            f"{run['gflops']:.0f} GFLOP/s of a large matrix product, all its arithmetic would take "
+            f"{run['arithmetic']:.2g} s."
+        )
+    return "\n".join([*lines, "", *where])
 
 
 if __name__ == "__main__":

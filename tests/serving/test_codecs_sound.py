@@ -84,7 +84,8 @@ def header(samples: int, rate: int = 16_000, channels: int = 1) -> bytes:
 def test_what_is_no_sound_is_refused_by_its_row(value: bytes, reason: str) -> None:
     with pytest.raises(BadInput) as caught:
         SOUND.rows([file(TONE), value])
-    assert str(caught.value).startswith(f"Row 1 {reason}") and str(caught.value).endswith("; expected a WAV, FLAC or OGG file.")
+    assert str(caught.value).startswith(f"Row 1 {reason}")
+    assert str(caught.value).endswith("; expected a WAV, FLAC or OGG file.")
 
 
 def test_hours_are_refused_unread() -> None:

@@ -1,4 +1,4 @@
-"""`{serving-benchmark}`: the table that `make bench` measured, written from its results."""
+"""`{serving-benchmark}`, `{training-benchmark}`: the tables that `make bench` measured, written from its results."""
 
 import importlib.util
 import json
@@ -9,20 +9,24 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-REPORT = "benchmarks/serving/report.py"
-RESULTS = "benchmarks/serving/results.json"
+# What renders a benchmark's results, and where they are.
+BENCHMARKS = {
+    "serving-benchmark": ("benchmarks/serving/report.py", "benchmarks/serving/results.json"),
+    "training-benchmark": ("benchmarks/training.py", "benchmarks/training.json"),
+}
 
 
-class ServingBenchmark(SphinxDirective):
+class Benchmark(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         root = Path(self.env.srcdir)
-        for file in (REPORT, RESULTS):
-            self.env.note_dependency(str(root / file))
-        spec = importlib.util.spec_from_file_location("report", root / REPORT)
+        script, results = (root / file for file in BENCHMARKS[self.name])
+        for file in (script, results):
+            self.env.note_dependency(str(file))
+        spec = importlib.util.spec_from_file_location("report", script)
         assert spec is not None and spec.loader is not None
         report = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(report)
-        text = report.render(json.loads((root / RESULTS).read_text("utf-8")))
+        text = report.render(json.loads(results.read_text("utf-8")))
         box = nodes.container()
         box.document = self.state.document
         self.state.nested_parse(StringList(text.splitlines(), self.get_source_info()[0]), self.content_offset, box)
@@ -30,4 +34,5 @@ class ServingBenchmark(SphinxDirective):
 
 
 def setup(app: Sphinx) -> None:
-    app.add_directive("serving-benchmark", ServingBenchmark)
+    for name in BENCHMARKS:
+        app.add_directive(name, Benchmark)
