@@ -111,6 +111,14 @@ def test_the_switch_changes_the_colours_and_is_remembered(light: Visitor, choice
         visit.page.evaluate("localStorage.clear()")
 
 
+def test_a_sound_is_a_file_that_plays(light: Visitor) -> None:
+    visit = light.open("notebooks/3_algorithms/11_speech.html")
+    assert "data:audio" not in visit.page.content()
+    visit.page.wait_for_function("document.querySelector('audio').duration > 0.1")
+    visit.page.evaluate("document.querySelector('audio').play()")
+    visit.page.wait_for_function("document.querySelector('audio').ended")
+
+
 def test_search_finds_a_word(light: Visitor) -> None:
     visit = light.open("search.html?q=backpropagation")
     visit.page.wait_for_selector("#search-results li a")
