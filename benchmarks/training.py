@@ -148,22 +148,28 @@ def parts(model: Any, split: Any, settings: Listing) -> dict[str, float]:
 
     forward = tf.function(all_steps, reduce_retracing=True)
     order = tf.reshape(tf.range(steps * settings.batch), (steps, settings.batch))
-    forward(order[:1]), forward(order[:2])  # the second shape makes TensorFlow leave the number of steps open
+    for few_steps in (1, 2):  # the second shape makes TensorFlow leave the number of steps open
+        forward(order[:few_steps])
     start = time.perf_counter()
     forward(order)
     ahead = settings.our_epochs * (time.perf_counter() - start)
 
-    # Two operations a weight and place forward; backward as much for the weights, and again for what came before.
-    kernels = [layer for layer in model.layers if hasattr(layer, "kernel")]
-    operations = sum(6 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1]) for layer in kernels)
     square, best = tf.random.normal((2048, 2048)), math.inf
     for _ in range(10):
         start = time.perf_counter()
         tf.matmul(square, square)
         best = min(best, time.perf_counter() - start)
-    peak = 2 * 2048**3 / best
-    arithmetic = operations * steps * settings.batch * settings.our_epochs / peak
-    return {"begin": begin, "forward": ahead, "arithmetic": arithmetic, "gflops": peak / 1e9}
+    total = operations(model) * steps * settings.batch * settings.our_epochs
+    return {"begin": begin, "forward": ahead, "operations": total, "gflops": 2 * 2048**3 / best / 1e9}
+
+
+def operations(model: Any) -> int:
+    """Multiplications and additions to train on one example: two for each weight and place where it is used, forward;
+    as many back for the weights, and again for what came before, unless that is the input."""
+    weighted = [layer for layer in model.layers if layer.weights]
+    kernels = [layer for layer in weighted if hasattr(layer, "kernel")]
+    places = [math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1]) for layer in kernels]
+    return sum((4 if layer is weighted[0] else 6) * used for layer, used in zip(kernels, places, strict=True))
 
 
 def main() -> None:
@@ -197,17 +203,21 @@ def measure(listing: str, pictures: str, rounds: int) -> dict[str, Any]:
         for way in WAYS:
             print(f"\rround {number + 1} of {rounds}: {listing}, {way:<28}", end="", file=sys.stderr, flush=True)
             command = [sys.executable, __file__, listing, "--data", pictures, "--one", way, str(number)]
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                sys.exit("\n" + done.stderr.strip().splitlines()[-1].removeprefix("aimaas_helpers.errors."))
-            runs[way].append(json.loads(done.stdout.splitlines()[-1]))
+            process = subprocess.run(command, capture_output=True, text=True)
+            if process.returncode:
+                sys.exit("\n" + process.stderr.strip().splitlines()[-1].removeprefix("aimaas_helpers.errors."))
+            runs[way].append(json.loads(process.stdout.splitlines()[-1]))
             runs[way][-1]["faster"] = runs[PLAIN][-1]["seconds"] / runs[way][-1]["seconds"]
     print("\r", end="", file=sys.stderr)
-    medians = {
-        way: {key: float(f"{statistics.median(run[key] for run in done):.4g}") for key in done[0]}
-        for way, done in runs.items()
-    }
-    return {"data": "reviews" if listing == "text" else pictures, "ways": medians}
+    settings, ways = LISTINGS[listing], dict[str, Any]()
+    for way, done in runs.items():
+        medians = {key: float(f"{statistics.median(run[key] for run in done):.4g}") for key in done[0]}
+        own = way == OWN
+        ways[way] = {
+            "epochs": settings.our_epochs if own else settings.epochs,
+            "batch": settings.batch if own else 32,
+        } | medians
+    return {"title": settings.title, "data": "reviews" if listing == "text" else pictures, "ways": ways}
 
 
 def render(results: dict[str, Any]) -> str:
@@ -218,22 +228,22 @@ def render(results: dict[str, Any]) -> str:
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     where = []
-    for name, measured in results["listings"].items():
-        settings = LISTINGS[name]
-        what = f"{settings.title}, {measured['ways'][PLAIN]['examples']:,.0f} examples of `{measured['data']}`"
-        for way, run in measured["ways"].items():
-            epochs, batch = (settings.our_epochs, settings.batch) if way == OWN else (settings.epochs, 32)
+    for listing in results["listings"].values():
+        title, ways = listing["title"], listing["ways"]
+        what = f"{title}, {ways[PLAIN]['examples']:,.0f} examples of `{listing['data']}`"
+        for way, run in ways.items():
             lines.append(
-                f"| {what} | {way} | {epochs} | {batch} | {run['seconds']:.1f} | "
+                f"| {what} | {way} | {run['epochs']} | {run['batch']} | {run['seconds']:.1f} | "
                 f"{run['faster']:.1f}× | {run['accuracy']:.3f} |"
             )
             what = ""
+        run = ways[OWN]
         rest = run["seconds"] - run["begin"] - run["forward"]
         where.append(
-            f"- {settings.title}: of {run['seconds']:.1f} s, {run['begin']:.1f} s begin the training (compile, copy), "
+            f"- {title}: of {run['seconds']:.1f} s, {run['begin']:.1f} s begin the training (compile, copy), "
             f"{run['forward']:.1f} s go forward, and {rest:.1f} s compute gradients and take the steps. At the "
             f"{run['gflops']:.0f} GFLOP/s of a large matrix product, all its arithmetic would take "
-            f"{run['arithmetic']:.2g} s."
+            f"{run['operations'] / run['gflops'] / 1e9:.2g} s."
         )
     return "\n".join([*lines, "", *where])
 
