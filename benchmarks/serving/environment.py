@@ -9,18 +9,22 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parents[1] / "build" / "bench"
-LOCKS = {"peers": HERE / "requirements.txt", "mlserver": HERE / "requirements-mlserver.txt"}
+LOCKS = {
+    "peers": HERE / "requirements.txt",
+    "mlserver": HERE / "requirements-mlserver.txt",
+    "language": HERE.parent / "language" / "requirements.txt",
+}
 
 
 def python(name: str) -> Path:
-    """The interpreter of environment ``name``; installs its locked packages first if need be (2.5 GB, a minute)."""
+    """The interpreter of environment ``name``; installs its locked packages first if need be (minutes)."""
     folder, lock = BUILD / name, LOCKS[name]
     command = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     stamp = folder / "lock.sha256"
     wanted = f"{folder} {hashlib.sha256(lock.read_bytes()).hexdigest()}"
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
         return command
-    print(f"Installing {lock.name} into {folder} …", flush=True)
+    print(f"Installing {lock.relative_to(HERE.parent)} into {folder} …", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     install = [

@@ -111,7 +111,7 @@ def test_what_is_made_is_made_once(toy: Any, made: list[bytes], capsys: pytest.C
     assert data.fetch("toy") == data.fetch("toy") == toy.file
     assert contents("toy") == b"first" and made == [b"second"]
     assert kept(toy) == {"toy/numbers.txt"}
-    assert capsys.readouterr().err == "Making toy: 2 rows, 0.0 MB, some seconds …\n"
+    assert capsys.readouterr().err == "Making toy: 2 rows, 0.0 MB, up to a minute …\n"
 
 
 @pytest.mark.parametrize("damage", [lambda old: old[:-1], lambda old: old[:-1] + b"?", lambda old: b""])

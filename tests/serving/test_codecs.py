@@ -209,6 +209,7 @@ def test_the_card_keeps_codecs_and_capabilities(pictures: tuple[keras.Model, ser
 
 
 TEXT = {"text": {"type": "utf8", "length": 8}}
+WORDS = {"text": {"type": "words", "vocabulary": ["good"], "length": 8}}
 ONE_TEXT = [{"name": "text", "dtype": "int32", "shape": [None, 8]}]
 VECTOR = [{"name": "y", "dtype": "float32", "shape": [None, 4]}]
 
@@ -232,7 +233,11 @@ VECTOR = [{"name": "y", "dtype": "float32", "shape": [None, 4]}]
             {"capabilities": ["telepathy"]},
             "'telepathy' is no capability; there are 'embeddings', 'completions' and 'chat'.",
         ),
-        ({"capabilities": ["embeddings"]}, "A model with 'embeddings' has one input, with a codecs.Utf8"),
+        ({"capabilities": ["embeddings"]}, "A model with 'embeddings' has one input, with a codec of texts"),
+        (
+            {"capabilities": ["chat"], "codecs": WORDS, "inputs": ONE_TEXT},
+            "A model with 'chat' has one input, with a codecs.Utf8 in `codecs`.",
+        ),
         (
             {"capabilities": ["chat"], "codecs": TEXT, "inputs": ONE_TEXT, "outputs": VECTOR},
             "A model with 'chat' has one output, of shape (batch, 256); this one has 'y': float32 (batch, 4).",

@@ -17,7 +17,7 @@ import tritonclient.http
 from keras import layers
 
 from aimaas_helpers import serving
-from aimaas_helpers.serving.codecs import Board, Codec, Image, Keys, Sound, Words
+from aimaas_helpers.serving.codecs import Board, Codec, Image, Keys, Sound, WordPieces, Words
 
 RANDOM = np.random.default_rng(0)
 
@@ -56,6 +56,13 @@ CASES = {
         b"word " * 2_000_000,
         413,
         "Row 2 has 10,000,000 bytes; expected a text of at most 65,536.",
+    ),
+    "pieces": Case(
+        WordPieces(("[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "##ness", "好", "!", "##!"), length=16),
+        ["Good GOODNESS, 好!".encode(), b"bad"],
+        b" ",
+        400,
+        "Row 2 has no word in it; expected a text.",
     ),
     "sounds": Case(
         Sound(8_000, 0.5),

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aimaas_helpers.errors import BadInput
-from aimaas_helpers.serving.generation import Sampling, Writer, choose
+from aimaas_helpers.serving.generation import Sampling, Writer, choose, scored
 
 SCORES = np.log(np.float32([0.1, 0.4, 0.2, 0.3]))
 
@@ -33,6 +33,46 @@ def test_top_p_keeps_the_likeliest(top_p: float, kept: list[int]) -> None:
     assert np.flatnonzero(shares).tolist() == sorted(kept)
     expected = np.exp(SCORES[kept]) / np.exp(SCORES[kept]).sum()
     np.testing.assert_allclose(shares[kept], expected, atol=0.03)
+
+
+@pytest.mark.parametrize("top_k, kept", [(1, [1]), (2, [1, 3]), (9, [0, 1, 2, 3])])
+def test_top_k_keeps_so_many(top_k: int, kept: list[int]) -> None:
+    shares = drawn(SCORES, top_k=top_k)
+    assert np.flatnonzero(shares).tolist() == kept
+    expected = np.exp(SCORES[kept]) / np.exp(SCORES[kept]).sum()
+    np.testing.assert_allclose(shares[kept], expected, atol=0.03)
+
+
+def test_of_the_top_k_the_nucleus_is_kept() -> None:
+    assert np.flatnonzero(drawn(SCORES, top_k=3, top_p=0.6)).tolist() == [1, 3]  # 0.4 and 0.3 of 0.9
+    assert np.flatnonzero(drawn(SCORES, top_k=2, top_p=0.5)).tolist() == [1]  # 0.4 of 0.7
+
+
+@given(scores=st.lists(st.floats(-20, 20, width=32), min_size=1, max_size=40), top_p=st.floats(0, 1))
+def test_the_nucleus_is_the_smallest_set_of_likely_tokens(scores: list[float], top_p: float) -> None:
+    values = np.float32(scores)
+    token = choose(values, Sampling(1, top_p=top_p), np.random.default_rng(0))
+    weights = np.exp(values.astype(np.float64) - values.max())
+    likelier = np.sort(weights[weights > weights[token]])[::-1].sum() / weights.sum()
+    assert likelier <= top_p + 1e-9
+
+
+def test_what_was_said_is_said_less_often() -> None:
+    scores = np.float32([2.0, 1.9, -1.0, -1.1])
+    random = np.random.default_rng(0)
+    said = [choose(scores, Sampling(1, temperature=0, repetition_penalty=1.2), random, seen) for seen in ([], [0])]
+    assert said == [0, 1]
+    assert choose(scores[2:], Sampling(1, temperature=0, repetition_penalty=1.2), random, [0]) == 1
+    assert scores.tolist() == np.float32([2.0, 1.9, -1.0, -1.1]).tolist()  # it belongs to the caller
+
+
+def test_probabilities_are_the_model_s_whatever_is_sampled() -> None:
+    sampling = Sampling(1, temperature=0.1, repetition_penalty=2.0, logprobs=2)
+    told = scored(SCORES, 2, sampling, lambda token: bytes([65 + token]))
+    assert told is not None and told.token == b"C"
+    np.testing.assert_allclose(told.logprob, np.log(0.2), rtol=1e-5)
+    assert [token for token, _ in told.top] == [b"B", b"D"]
+    assert scored(SCORES, 2, Sampling(1), lambda token: b"") is None
 
 
 @pytest.mark.parametrize("temperature", [0.0, 5e-324, 1e-9])

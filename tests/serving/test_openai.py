@@ -15,9 +15,11 @@ import numpy as np
 import openai
 import pytest
 import requests
+from keras import layers
 from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 
 from aimaas_helpers import serving
+from aimaas_helpers.serving import codecs
 
 from .text_models import ANSWERS, LYRICS, SENTENCE, TEXT, export_all
 
@@ -37,10 +39,14 @@ def service(text_models: tuple[Path, dict[str, keras.Model]]) -> Iterator[servin
         yield service
 
 
+def asking(service: serving.Service) -> openai.OpenAI:
+    http = DefaultHttpxClient(trust_env=False)
+    return openai.OpenAI(base_url=f"{service.url}/v1", api_key="none", max_retries=0, http_client=http)
+
+
 @pytest.fixture(scope="module")
 def client(service: serving.Service) -> Iterator[openai.OpenAI]:
-    http = DefaultHttpxClient(trust_env=False)
-    with openai.OpenAI(base_url=f"{service.url}/v1", api_key="none", max_retries=0, http_client=http) as client:
+    with asking(service) as client:
         yield client
 
 
@@ -89,6 +95,30 @@ def test_a_completion_is_what_the_model_learnt(client: openai.OpenAI) -> None:
         "completion_tokens": len(REST.encode()),
         "total_tokens": len(SENTENCE.encode()),
     }
+
+
+def test_what_a_model_wrote_is_labelled(client: openai.OpenAI) -> None:
+    label = {"ai_generated": "true", "generator": "parrot, version 1"}
+    whole = client.chat.completions.create(model="parrot", messages=HELLO)
+    chunks = client.chat.completions.create(model="parrot", messages=HELLO, stream=True)
+    assert [answer.model_dump()["metadata"] for answer in [whole, *chunks]] == [label] * (1 + len(ANSWERS["hello"]) + 1)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_probabilities_of_tokens(client: openai.OpenAI, stream: bool) -> None:
+    how: Any = {"model": "parrot", "temperature": 0, "max_tokens": 3, "stream": stream}
+    answer: Any = client.chat.completions.create(messages=HELLO, logprobs=True, top_logprobs=2, **how)
+    parts = [chunk.choices[0].logprobs for chunk in answer] if stream else [answer.choices[0].logprobs]
+    told = [token for part in parts if part for token in part.content]
+    assert [token.token for token in told] == list(ANSWERS["hello"][:3])
+    assert all(token.bytes == list(token.token.encode()) and -1 < token.logprob < 0 for token in told)
+    assert all([token.top_logprobs[0].token for token in told][i] == told[i].token for i in range(3))
+    assert all(len(token.top_logprobs) == 2 for token in told)
+    answer = client.completions.create(prompt="Café", logprobs=1, **how)
+    parts = [chunk.choices[0].logprobs for chunk in answer] if stream else [answer.choices[0].logprobs]
+    assert [token for part in parts if part for token in part.tokens] == [" ", "\ufffd", "\ufffd"]  # bytes of 北
+    answer = client.completions.create(prompt="Café", **how)
+    assert all(chunk.choices[0].logprobs is None for chunk in (answer if stream else [answer]))
 
 
 def test_a_stream_comes_character_by_character(client: openai.OpenAI) -> None:
@@ -205,6 +235,24 @@ def test_embeddings_are_the_model_s(client: openai.OpenAI, text_models: tuple[Pa
     np.testing.assert_allclose(one.data[0].embedding, expected[0], atol=1e-6)
 
 
+def test_pieces_of_words_are_embedded_and_counted(tmp_path: Path) -> None:
+    codec = codecs.WordPieces(("[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "##ness", "film"), length=32)
+    text = keras.Input((None,), dtype="int32", name="text")
+    vectors = layers.Embedding(len(codec.vocabulary), 8, mask_zero=True)(text)
+    model = keras.Model(text, layers.UnitNormalization(name="embedding")(layers.GlobalAveragePooling1D()(vectors)))
+    serving.export(model, tmp_path / "pieces", codecs={"text": codec}, capabilities=("embeddings",))
+    texts = ["Good", "goodness " * 40, "no film"]  # 3, 82 and 4 numbers; the second is cut
+    with serving.local(tmp_path) as service, asking(service) as client:
+        answer = client.embeddings.create(model="pieces", input=texts)
+        alone = [client.embeddings.create(model="pieces", input=text).data[0].embedding for text in texts]
+        with pytest.raises(openai.BadRequestError, match="Row 1 has no word in it; expected a text"):
+            client.embeddings.create(model="pieces", input=["good", " "])
+    assert answer.usage.prompt_tokens == answer.usage.total_tokens == 89
+    embeddings = [item.embedding for item in answer.data]
+    np.testing.assert_allclose(embeddings, np.asarray(model(codec.rows([t.encode() for t in texts]))), atol=1e-6)
+    np.testing.assert_allclose(embeddings, alone, atol=1e-6)  # in rows of other lengths
+
+
 def test_base64_is_what_the_client_asks_for(service: serving.Service, http: requests.Session) -> None:
     body = {"model": "letters", "input": "a", "encoding_format": "base64"}
     reply = http.post(f"{service.url}/v1/embeddings", json=body).json()
@@ -233,7 +281,10 @@ WORDS = {"model": "letters", "input": "x"}
         ("completions", TEXTS | {"stop": ["a"] * 5}, 400, "stop", "length <= 4"),
         ("completions", TEXTS | {"prompt": ["a"] * 13, "n": 5}, 400, "n", "asks for 65 texts; 64 is the most"),
         ("completions", TEXTS | {"echo": True}, 400, "echo", "'echo' asks for something"),
-        ("completions", TEXTS | {"logprobs": 5}, 400, "logprobs", "leave it out"),
+        ("completions", TEXTS | {"logprobs": 6}, 400, "logprobs", "<= 5"),
+        ("completions", TEXTS | {"repetition_penalty": 0}, 400, "repetition_penalty", "> 0"),
+        ("completions", TEXTS | {"top_k": -1}, 400, "top_k", ">= 0"),
+        ("chat/completions", CHAT | {"top_logprobs": 21}, 400, "top_logprobs", "<= 20"),
         ("completions", TEXTS | {"model": "nobody"}, 404, None, "There is no model 'nobody'"),
         ("completions", TEXTS | {"model": "parrot:2"}, 404, None, "Model 'parrot' has no version 2; it has 1."),
         ("completions", TEXTS | {"model": "parrot:old"}, 404, None, "has no label 'old'"),

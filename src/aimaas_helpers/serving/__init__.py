@@ -7,9 +7,19 @@ module knows only the ones below it: ``server`` and ``workers`` (processes), ``a
 ``batching`` (rows together), ``runtime`` (arrays in, arrays out), ``artefact`` (files). ``load`` measures it all.
 """
 
-from aimaas_helpers.serving.artefact import Artefact, ModelCard, export, open_artefact
+from aimaas_helpers.serving.artefact import Artefact, ModelCard, export, export_language_model, open_artefact
 from aimaas_helpers.serving.local import Service, local
 from aimaas_helpers.serving.routing import route
 from aimaas_helpers.serving.signing import sign
 
-__all__ = ["Artefact", "ModelCard", "Service", "export", "local", "open_artefact", "route", "sign"]
+__all__ = [
+    "Artefact",
+    "ModelCard",
+    "Service",
+    "export",
+    "export_language_model",
+    "local",
+    "open_artefact",
+    "route",
+    "sign",
+]

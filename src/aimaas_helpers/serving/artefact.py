@@ -4,12 +4,13 @@ It holds a SavedModel, the same model as ``model.tflite`` for the LiteRT runtime
 what the model is and carries the SHA-256 of ``model.tflite``. TensorFlow is imported only when a model is exported.
 """
 
+import contextlib
 import hashlib
 import os
 import re
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as package_version
@@ -18,8 +19,13 @@ from typing import Any, Protocol
 
 import msgspec
 
+from aimaas_helpers.data import catalogue
 from aimaas_helpers.errors import BadInput, Corrupt, NotFound, Unwritable
-from aimaas_helpers.serving.codecs import Codec, Utf8
+from aimaas_helpers.language import packing
+from aimaas_helpers.language.packing import TOKENIZER
+from aimaas_helpers.language.shape import Shape
+from aimaas_helpers.language.tokenizer import Tokenizer
+from aimaas_helpers.serving.codecs import Codec, Text, Utf8
 from aimaas_helpers.serving.tensors import Tensor, sentence_list, shape_text
 
 CARD = "model_card.json"
@@ -43,8 +49,20 @@ class TrainingData(msgspec.Struct, frozen=True):
     classes: tuple[str, ...] = ()
 
 
+class Language(msgspec.Struct, frozen=True):
+    """What a card says of a language model beside its size: how a conversation is written, what ends a text."""
+
+    shape: Shape
+    template: str
+    special: dict[str, int]
+    ends: tuple[int, ...]
+
+
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``model_card.json`` says."""
+    """What ``model_card.json`` says.
+
+    ``sha256`` is that of ``model.tflite``; a language model, which has several files, has theirs in ``files``.
+    """
 
     name: str
     version: int
@@ -60,6 +78,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     packages: dict[str, str]
     codecs: dict[str, Codec] = {}
     capabilities: tuple[str, ...] = ()
+    language: Language | None = None
+    files: dict[str, str] = {}
 
 
 class Dataset(Protocol):
@@ -97,14 +117,27 @@ class Artefact:
 
     def read_litert(self) -> bytes:
         """The LiteRT model, verified against the card. Raises ``Corrupt``."""
-        file = self.path / LITERT
+        return self._read(LITERT, self.card.sha256)
+
+    def tokenizer(self) -> Tokenizer:
+        """A language model's tokenizer."""
+        assert self.card.language is not None
+        return Tokenizer.open(self.path / TOKENIZER, self.card.language.special, self.card.language.template)
+
+    def verify(self) -> None:
+        """Raises ``Corrupt`` unless every file is what was exported."""
+        for name, digest in (self.card.files or {LITERT: self.card.sha256}).items():
+            self._read(name, digest)
+
+    def _read(self, name: str, digest: str) -> bytes:
+        file = self.path / name
         try:
             content = file.read_bytes()
         except FileNotFoundError:
             raise Corrupt(f"{file.as_posix()} is missing: export the model again.") from None
         except OSError as error:
             raise Corrupt(f"{file.as_posix()} cannot be read ({error.strerror}).") from error
-        if hashlib.sha256(content).hexdigest() != self.card.sha256:
+        if hashlib.sha256(content).hexdigest() != digest:
             raise Corrupt(
                 f"{file.as_posix()} is not the file that was exported (its SHA-256 is not the one in {CARD}): "
                 "it was changed or cut short; export the model again."
@@ -133,7 +166,7 @@ def open_artefact(path: str | os.PathLike[str]) -> Artefact:
     except BadInput as error:
         raise Corrupt(f"{(folder / CARD).as_posix()} contradicts itself. {error}") from error
     artefact = Artefact(folder, card)
-    artefact.read_litert()
+    artefact.verify()
     return artefact
 
 
@@ -168,17 +201,11 @@ def export(
     """
     from aimaas_helpers.serving import convert  # imports TensorFlow
 
-    folder = Path(folder)
-    name = folder.resolve().name
-    if not re.fullmatch(r"\w[\w. -]*", name):
-        raise BadInput(f"'{name}' cannot name a model: use letters, digits, '.', '-' and '_', as in models/digits.")
     try:
         numbers = msgspec.to_builtins(dict(metrics or {}), enc_hook=lambda value: value.tolist())
     except (AttributeError, TypeError, ValueError) as error:
         raise BadInput("The metrics of a model card are numbers with names, such as {'accuracy': 0.95}.") from error
-    staging = folder / f".export-{uuid.uuid4().hex}"
-    try:
-        staging.mkdir(parents=True)
+    with _staged(folder) as (name, staging):
         inputs, outputs = convert.write(model, name, staging, staging / LITERT)
         card = ModelCard(
             name=name,
@@ -192,16 +219,63 @@ def export(
             outputs=outputs,
             sha256=hashlib.sha256((staging / LITERT).read_bytes()).hexdigest(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            packages={package: package_version(package) for package in ("aimaas-helpers", "keras", "tensorflow")},
+            packages=_packages("aimaas-helpers", "keras", "tensorflow"),
             codecs=dict(codecs or {}),
             capabilities=tuple(capabilities),
         )
         _check_interface(card)
-        return _publish(staging, folder, card)
+        return _publish(staging, Path(folder), card)
+
+
+def export_language_model(folder: str | os.PathLike[str]) -> Artefact:
+    """Write SmolLM2-135M-Instruct as the next version in ``folder``, whose last part is the model's name.
+
+    It is what set-up made of the model's own file, ``data.fetch("smollm2")``: the functions of ``language.graph``
+    with matrices of eight bits, and the tokenizer. Only this server reads such a version. Raises what ``data.fetch``
+    raises, ``BadInput`` for a name that cannot be, ``Unwritable`` if the folder cannot be written.
+    """
+    with _staged(folder) as (name, staging):
+        about = packing.unpack(staging)
+        source = catalogue.find("smollm2")
+        card = ModelCard(
+            name=name,
+            version=0,
+            task="Continue a text, or answer in a conversation, in English.",
+            notes="It invents facts, counts and calculates badly, and knows no dates. Do not rely on what it says.",
+            data=TrainingData(source.name, source.title, source.licence, source.citation),
+            metrics={},
+            parameters=about.parameters,
+            inputs=(),
+            outputs=(),
+            sha256="",
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            packages=_packages("aimaas-helpers", "gguf", "tensorflow"),
+            capabilities=("completions", "chat"),
+            language=Language(about.shape, about.template, about.special, about.ends),
+            files={file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(staging.iterdir())},
+        )
+        return _publish(staging, Path(folder), card)
+
+
+@contextlib.contextmanager
+def _staged(folder: str | os.PathLike[str]) -> Iterator[tuple[str, Path]]:
+    """The model's name, and an empty folder that is gone afterwards. Raises ``BadInput`` and ``Unwritable``."""
+    folder = Path(folder)
+    name = folder.resolve().name
+    if not re.fullmatch(r"\w[\w. -]*", name):
+        raise BadInput(f"'{name}' cannot name a model: use letters, digits, '.', '-' and '_', as in models/digits.")
+    staging = folder / f".export-{uuid.uuid4().hex}"
+    try:
+        staging.mkdir(parents=True)
+        yield name, staging
     except OSError as error:
         raise Unwritable(f"{folder.as_posix()} cannot be written ({error.strerror or error}).") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _packages(*names: str) -> dict[str, str]:
+    return {name: package_version(name) for name in names}
 
 
 def _check_interface(card: ModelCard) -> None:
@@ -219,11 +293,14 @@ def _check_interface(card: ModelCard) -> None:
                 f"but the model takes {tensor.dtype} {shape_text(tensor.shape)}."
             )
     for capability in card.capabilities:
+        if card.language is not None and capability in ("completions", "chat"):
+            continue
         if capability not in CAPABILITIES:
             raise BadInput(f"'{capability}' is no capability; there are {sentence_list(list(CAPABILITIES))}.")
         shape = CAPABILITIES[capability]
-        if len(tensors) != 1 or not all(isinstance(card.codecs.get(name), Utf8) for name in tensors):
-            raise BadInput(f"A model with '{capability}' has one input, with a codecs.Utf8 in `codecs`.")
+        kind, wanted = (Text, "codec of texts") if capability == "embeddings" else (Utf8, "codecs.Utf8")
+        if len(tensors) != 1 or not all(isinstance(card.codecs.get(name), kind) for name in tensors):
+            raise BadInput(f"A model with '{capability}' has one input, with a {wanted} in `codecs`.")
         sizes = [tensor.shape for tensor in card.outputs]
         if len(sizes) != 1 or len(sizes[0]) != 2 or shape[1] not in (None, sizes[0][1]):
             raise BadInput(

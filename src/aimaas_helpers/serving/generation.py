@@ -1,39 +1,37 @@
-"""Text from a model, a piece at a time: what every generator shares, and the one for models that predict bytes."""
+"""Text from a model, a piece at a time: what every generator shares."""
 
 import asyncio
 import codecs
 import contextlib
-import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from aimaas_helpers.errors import BadInput, Overloaded
+from aimaas_helpers.errors import BadInput
 from aimaas_helpers.serving.call import Call
-from aimaas_helpers.serving.codecs import Utf8
-from aimaas_helpers.serving.plane import Plane
-from aimaas_helpers.serving.repository import Model
 from aimaas_helpers.serving.tensors import Array
-
-END = 0
-"""The byte after which a text is over; no text holds it."""
 
 
 @dataclass(frozen=True)
 class Sampling:
     """How tokens are chosen and when to end.
 
-    ``temperature`` 0 takes the likeliest; otherwise the scores are divided by it, and tokens drawn from the smallest
-    set of likely ones whose probability reaches ``top_p``. The same ``seed`` draws the same.
+    ``temperature`` 0 takes the likeliest; otherwise the scores are divided by it, and tokens drawn from the ``top_k``
+    likeliest (0: from all), and of these from the smallest set whose probability reaches ``top_p``. The same ``seed``
+    draws the same. ``repetition_penalty`` divides the positive scores of tokens that the text has, and multiplies
+    negative ones. ``logprobs``, unless None, is of how many alternatives to each token the probability is told.
     """
 
     max_tokens: int
     temperature: float = 1.0
     top_p: float = 1.0
+    top_k: int = 0
+    repetition_penalty: float = 1.0
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    logprobs: int | None = None
 
 
 class Message(NamedTuple):
@@ -50,12 +48,25 @@ class Prompt(NamedTuple):
     stop: tuple[str, ...] = ()
 
 
+class Scored(NamedTuple):
+    """A token's bytes and the logarithm of its probability, and the same of the likeliest ones in its place."""
+
+    token: bytes
+    logprob: float
+    top: tuple[tuple[bytes, float], ...] = ()
+
+
 class Piece(NamedTuple):
-    """Some text, maybe none, from so many tokens; ``finish`` is "stop" or "length" in the last piece."""
+    """Some text, maybe none, from so many tokens; ``finish`` is "stop" or "length" in the last piece.
+
+    ``scored`` tells of its token, if that was asked for; ``cached`` is how much of the prompt was known already.
+    """
 
     text: str
     tokens: int
     finish: str | None = None
+    scored: Scored | None = None
+    cached: int = 0
 
 
 class Generator(Protocol):
@@ -74,74 +85,44 @@ class Generator(Protocol):
         ...
 
 
-def generator(plane: Plane, model: Model) -> Generator:
-    """The generator for a model that was exported with the capability "completions" or "chat"."""
-    return ByteGenerator(plane, model)
+def choose(scores: Array, sampling: Sampling, random: np.random.Generator, seen: Sequence[int] = ()) -> int:
+    """A token by its score, shape (tokens,). ``seen`` are the tokens of the text so far.
 
-
-class ByteGenerator:
-    """For a model that scores, from the last bytes of a text, each of the 256 bytes that may come next.
-
-    A conversation is one line a message, ``role: content``, and the answer is the line that begins ``assistant: ``.
+    Raises ``BadInput`` if the model computed no scores that can be compared.
     """
-
-    def __init__(self, plane: Plane, model: Model) -> None:
-        self._plane = plane
-        self._model = model
-        ((self._input, codec),) = model.card.codecs.items()
-        assert isinstance(codec, Utf8)
-        self._length = codec.length
-
-    def text(self, text: str) -> Prompt:
-        return Prompt(text.encode())
-
-    def chat(self, messages: Sequence[Message]) -> Prompt:
-        lines = [f"{role}: {' '.join(content.splitlines())}\n" for role, content in messages]
-        return Prompt("".join([*lines, "assistant: "]).encode(), stop=("\n",))
-
-    async def generate(self, prompt: Prompt, sampling: Sampling, call: Call) -> AsyncGenerator[Piece]:
-        random = np.random.default_rng(sampling.seed)
-        writer = Writer((*prompt.stop, *sampling.stop))
-        context = bytes(prompt.tokens)[-self._length :]
-        for number in range(sampling.max_tokens):
-            token = choose(await self._scores(context, call, begun=number > 0), sampling, random)
-            if token == END:
-                yield Piece(writer.rest(), 0, "stop")
-                return
-            context = (context + bytes([token]))[-self._length :]
-            text = writer.write(bytes([token]))
-            yield Piece(text, 1, "stop" if writer.stopped else None)
-            if writer.stopped:
-                return
-        yield Piece(writer.rest(), 0, "length")
-
-    async def _scores(self, context: bytes, call: Call, begun: bool) -> Array:
-        """Shape (256,). A text that was begun waits for room in the queue rather than lose what there is of it."""
-        while True:
-            try:
-                outputs = await self._plane.infer(self._model, {self._input: np.array([context], object)}, call)
-            except Overloaded as refusal:
-                if not begun or time.monotonic() > call.deadline:
-                    raise
-                await asyncio.sleep(max(refusal.retry_after, 0.01))
-            else:
-                (output,) = outputs.values()
-                scores: Array = output[0]
-                return scores
-
-
-def choose(scores: Array, sampling: Sampling, random: np.random.Generator) -> int:
-    """A token by its score, shape (tokens,). Raises ``BadInput`` if the model computed none that can be compared."""
     if not np.isfinite(scores.max()):
         raise BadInput("The model computed scores that are not finite for this text; try another one.")
+    if sampling.repetition_penalty != 1 and len(seen):
+        scores = scores.copy()
+        known = np.unique(np.asarray(seen))
+        factor = np.where(scores[known] > 0, 1 / sampling.repetition_penalty, sampling.repetition_penalty)
+        scores[known] *= factor.astype(scores.dtype)
     if sampling.temperature == 0:
         return int(scores.argmax())
     with np.errstate(over="ignore"):
         weights = np.exp((scores - scores.max()).astype(np.float64) / sampling.temperature)
-    order = np.argsort(-weights, kind="stable")
-    reached = np.cumsum(weights[order]) / weights.sum()
-    kept = int(np.searchsorted(reached, sampling.top_p)) + 1
-    return int(order[np.searchsorted(reached[:kept] / reached[:kept][-1], random.random(), side="right")])
+    order = None
+    if sampling.top_k or sampling.top_p < 1:
+        likely = weights >= (1 - sampling.top_p) * weights.mean()  # the rest together is too little to be reached
+        order = np.flatnonzero(likely)
+        order = order[np.argsort(-weights[order], kind="stable")][: sampling.top_k or None]
+        whole = weights[order].sum() if sampling.top_k else weights.sum()
+        weights = weights[order]
+        reached = np.cumsum(weights) / whole
+        weights = weights[: int(np.searchsorted(reached, sampling.top_p)) + 1]
+    reached = np.cumsum(weights)
+    drawn = int(np.searchsorted(reached / reached[-1], random.random(), side="right"))
+    return drawn if order is None else int(order[drawn])
+
+
+def scored(scores: Array, token: int, sampling: Sampling, spell: Callable[[int], bytes]) -> Scored | None:
+    """What the model thought of ``token``, before temperature and penalty; None unless ``sampling`` asks for it."""
+    if sampling.logprobs is None:
+        return None
+    exact = scores.astype(np.float64) - scores.max()
+    exact -= np.log(np.exp(exact).sum())
+    likeliest = np.argsort(-exact, kind="stable")[: sampling.logprobs].tolist()
+    return Scored(spell(token), float(exact[token]), tuple((spell(other), float(exact[other])) for other in likeliest))
 
 
 class Writer:

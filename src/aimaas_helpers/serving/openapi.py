@@ -20,9 +20,10 @@ def document(plane: Plane, settings: Settings | None = None, url: str = "") -> d
     settings = settings or Settings()
     writer = Writer(settings, url)
     models = served(plane)
+    computing = {name: model for name, model in models.items() if model.batcher is not None}
     operations.server(writer)
-    operations.tensorflow_serving(writer, plane, models)
-    operations.open_inference_protocol(writer, plane, models)
+    operations.tensorflow_serving(writer, plane, computing)
+    operations.open_inference_protocol(writer, plane, computing)
     operations.openai_compatible(writer, models)
     components = {"schemas": operations.components(), "responses": refusals()}
     found = {

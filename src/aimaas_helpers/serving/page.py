@@ -77,7 +77,7 @@ def _model(plane: Plane, name: str, model: Model | None, document: Mapping[str, 
     parts = [tag("h3", name), _versions(plane, name)]
     if model is not None:
         sides = (("Inputs", model.inputs), ("Outputs", model.outputs))
-        parts += [_facts(model.card), *[_tensors(title, tensors) for title, tensors in sides]]
+        parts += [_facts(model.card), *[_tensors(title, tensors) for title, tensors in sides if tensors]]
         for heading, operations in itertools.groupby(_each(document), lambda entry: entry[2]["tags"][0]):
             samples = [sample for _, _, operation in operations for sample in operation.get("x-codeSamples", ())]
             sources = [sample["source"] for sample in samples if sample["label"] == name]

@@ -55,9 +55,20 @@ class Plane:
         """The version that answers requests that name none, the canary's share aside. Raises ``NotFound``."""
         return self._repository.standing(name)
 
-    def admit(self, model: Model) -> None:
-        """Raises ``Overloaded`` if the model's queue is full: ask before reading what the request says."""
-        model.batcher.admit()
+    def admit(self, model: Model, *, texts: bool = False) -> None:
+        """Raises ``Overloaded`` if the model's queue is full: ask before reading what the request says.
+
+        ``texts`` says that the model is asked to write; one that does nothing else raises ``BadInput`` without it.
+        """
+        if model.batcher is not None:
+            model.batcher.admit()
+        elif model.writer is not None and texts:
+            model.writer.admit()
+        else:
+            raise BadInput(
+                f"Model '{model.name}' writes texts and computes nothing else: "
+                "POST to /v1/chat/completions or /v1/completions."
+            )
 
     async def infer(self, model: Model, inputs: Mapping[str, Array], call: Call) -> dict[str, Array]:
         """Outputs by name for inputs by name, one row of each for every row sent.
@@ -65,6 +76,7 @@ class Plane:
         Raises ``BadInput`` if a name, type or shape is not the model's, or if the values make it fail; ``TooLarge`` for
         too many rows; ``Overloaded``, ``Expired`` and ``Disconnected`` as ``batching`` and ``Call`` do.
         """
+        assert model.batcher is not None
         rows = check(model, inputs)
         if rows > self._max_rows:
             raise TooLarge(f"This request has {rows:,} rows; send at most {self._max_rows:,} at a time.")

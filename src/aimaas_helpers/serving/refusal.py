@@ -21,6 +21,7 @@ def error_response(path: str, error: AimaasError) -> Response:
         kind, code = _OPENAI_CODES.get(
             error.status, ("invalid_request_error" if error.status < 500 else "server_error", None)
         )
+        code = getattr(error, "code", code)
         content = {"message": str(error), "type": kind, "param": getattr(error, "param", None), "code": code}
     headers = {}
     if isinstance(error, Refused):

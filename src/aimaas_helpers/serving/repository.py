@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aimaas_helpers.errors import AimaasError, BadInput, Corrupt, NotFound
+from aimaas_helpers.language.engine import Engine, Piece, open_litert
 from aimaas_helpers.serving import signing
-from aimaas_helpers.serving.artefact import CARD, ModelCard, open_artefact, version_folders
+from aimaas_helpers.serving.artefact import CARD, Artefact, ModelCard, open_artefact, version_folders
 from aimaas_helpers.serving.batching import Batcher
+from aimaas_helpers.serving.continuous import Scheduler
+from aimaas_helpers.serving.language import LanguageGenerator
 from aimaas_helpers.serving.routing import Routing, read_routing
 from aimaas_helpers.serving.runtime import Runtime
 from aimaas_helpers.serving.settings import Settings
@@ -22,15 +25,19 @@ Stamp = tuple[tuple[str, int, int, int], ...]
 
 @dataclass(frozen=True)
 class Model:
-    """One loaded version of a model; ``inputs`` and ``outputs`` are what clients send and get."""
+    """One loaded version of a model; ``inputs`` and ``outputs`` are what clients send and get.
+
+    A language model has none of them, and a ``writer`` in the place of ``runtime`` and ``batcher``.
+    """
 
     name: str
     version: int
     card: ModelCard
-    runtime: Runtime
-    batcher: Batcher
-    inputs: dict[str, Tensor]
-    outputs: dict[str, Tensor]
+    runtime: Runtime | None = None
+    batcher: Batcher | None = None
+    inputs: dict[str, Tensor] = field(default_factory=dict)
+    outputs: dict[str, Tensor] = field(default_factory=dict)
+    writer: LanguageGenerator | None = None
 
 
 @dataclass(frozen=True)
@@ -202,11 +209,14 @@ class Repository:
         key = self._settings.public_key
         with signing.verified(folder, key) if key else contextlib.nullcontext(folder) as readable:
             artefact = open_artefact(readable)
-            content = artefact.read_litert()
-        card = artefact.card
+            card = artefact.card
+            writer = self._writer(artefact, (name, str(version))) if card.language else None
+            content = b"" if writer else artefact.read_litert()
         if key and (card.version != version or (self._name is None and card.name != name)):
             # Else an old version, rightly signed, could be passed off as the newest or as another model.
             raise Corrupt(f"{folder.as_posix()} holds what was signed as version {card.version} of '{card.name}'.")
+        if writer is not None:
+            return Model(name, version, card, writer=writer)
         runtime = Runtime(content, threads=self._settings.threads)
         if not _agree(runtime.inputs.values(), card.inputs) or not _agree(runtime.outputs.values(), card.outputs):
             raise Corrupt(f"{folder.as_posix()} has a {CARD} that describes another model than its LiteRT file.")
@@ -224,7 +234,21 @@ class Repository:
             tensor.name: Tensor(tensor.name, "bytes", (None,)) if tensor.name in card.codecs else tensor
             for tensor in card.inputs
         }
-        return Model(name, version, card, runtime, batcher, inputs, {tensor.name: tensor for tensor in card.outputs})
+        outputs = {tensor.name: tensor for tensor in card.outputs}
+        return Model(name, version, card, runtime, batcher, inputs, outputs)
+
+    def _writer(self, artefact: Artefact, labels: tuple[str, str]) -> LanguageGenerator:
+        assert artefact.card.language is not None
+        settings = self._settings
+        shape, tokenizer = artefact.card.language.shape, artefact.tokenizer()
+        try:
+            calls, embed = open_litert(artefact.path, shape, threads=settings.threads)
+            engine = Engine(shape, calls, embed, slots=settings.slots, context=settings.context)
+            engine.step([Piece(0, 0, [0])])  # the first step is slower
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise Corrupt(f"{artefact.path.as_posix()} holds no language model that runs ({error}).") from error
+        scheduler = Scheduler(engine, self._executor, queue=settings.queue, labels=labels)
+        return LanguageGenerator(scheduler, tokenizer, artefact.card.language.ends)
 
 
 def _find(path: Path, name: str | None) -> dict[str, dict[int, Path]]:

@@ -23,6 +23,8 @@ class Settings:
     window: float = _option(0.0, "seconds that the first row of a batch waits for others")
     max_rows: int = _option(4096, "most rows in one request")
     queue: int = _option(256, "most rows that wait for a model; beyond, requests are refused")
+    slots: int = _option(8, "texts that a language model writes at once")
+    context: int = _option(2048, "tokens of prompt and answer together that a language model holds in mind")
     deadline: float = _option(30.0, "seconds in which a request is answered, unless it asks for fewer")
     concurrency: int = _option(256, "most requests in progress; beyond, they are refused")
     max_body: int = _option(16 * 2**20, "most bytes in the body of a request")

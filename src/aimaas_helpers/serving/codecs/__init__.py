@@ -9,9 +9,11 @@ from typing import TypeAlias
 from aimaas_helpers.serving.codecs.board import Board
 from aimaas_helpers.serving.codecs.keys import Keys
 from aimaas_helpers.serving.codecs.picture import Image
+from aimaas_helpers.serving.codecs.pieces import WordPieces
 from aimaas_helpers.serving.codecs.sound import Sound
 from aimaas_helpers.serving.codecs.text import Utf8, Words
 
-Codec: TypeAlias = Image | Utf8 | Words | Sound | Keys | Board
+Text: TypeAlias = Utf8 | Words | WordPieces
+Codec: TypeAlias = Image | Text | Sound | Keys | Board
 
-__all__ = ["Board", "Codec", "Image", "Keys", "Sound", "Utf8", "Words"]
+__all__ = ["Board", "Codec", "Image", "Keys", "Sound", "Text", "Utf8", "WordPieces", "Words"]

@@ -43,6 +43,10 @@ class Utf8(msgspec.Struct, frozen=True, tag="utf8"):
         """A value that can be sent."""
         return b"Hello"
 
+    def count(self, value: bytes) -> int:
+        """How many bytes this text has, before it is cut."""
+        return len(value)
+
     def rows(self, values: Sequence[bytes]) -> Array:
         """One row a text. Raises ``TooLarge`` for too many rows."""
         rows = empty(len(values), self.shape, self.dtype)
@@ -103,6 +107,10 @@ class Words(msgspec.Struct, frozen=True, tag="words", dict=True):
         """The words of one text, as they are looked up."""
         words = re.findall(self.pattern, unicodedata.normalize("NFKC", text).lower())
         return words + [f"{one} {other}" for one, other in pairwise(words)] if self.pairs else words
+
+    def count(self, value: bytes) -> int:
+        """How many words this text has, before it is cut."""
+        return len(self.split(decoded(value, 0, "a text")))
 
     def rows(self, values: Sequence[bytes]) -> Array:
         """One row a text. Raises ``BadInput`` naming the row that is no text or has no word, and ``TooLarge``."""

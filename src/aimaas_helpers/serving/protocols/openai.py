@@ -21,8 +21,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from aimaas_helpers.errors import AimaasError, NotFound
+from aimaas_helpers.serving.bytewise import generator
 from aimaas_helpers.serving.call import Call, Disconnected
-from aimaas_helpers.serving.generation import Generator, Piece, Prompt, generator, together
+from aimaas_helpers.serving.codecs import Text
+from aimaas_helpers.serving.generation import Generator, Piece, Prompt, Scored, together
 from aimaas_helpers.serving.plane import Plane
 from aimaas_helpers.serving.protocols import read
 from aimaas_helpers.serving.protocols.openai_requests import BadField, Chat, Completion, Embeddings, Kind, decode
@@ -69,7 +71,7 @@ def routes(plane: Plane) -> list[Route]:
         if capability not in model.card.capabilities:
             able = sentence_list([model.name for model in served() if capability in model.card.capabilities])
             raise BadField("model", f"Model '{name}' is not one for {capability}; served here for that: {able}.")
-        plane.admit(model)
+        plane.admit(model, texts=True)
         return question, model, call
 
     async def answer_models(request: Request) -> Response:
@@ -81,7 +83,10 @@ def routes(plane: Plane) -> list[Route]:
         texts = [text.encode() for text in question.texts]
         outputs = await plane.infer(model, {name: np.array(texts, object) for name in model.inputs}, call)
         (vectors,) = outputs.values()
-        return await plane.offload(8 * vectors.nbytes, _embeddings, question, vectors, sum(map(len, texts)))
+        (codec,) = model.card.codecs.values()
+        assert isinstance(codec, Text)
+        size = 8 * vectors.nbytes + 16 * sum(map(len, texts))
+        return await plane.offload(size, _embeddings, question, vectors, codec, texts)
 
     async def answer_completion(request: Request) -> Response:
         question, model, call = await begin(request, Completion, "completions")
@@ -102,13 +107,14 @@ def routes(plane: Plane) -> list[Route]:
     ]
 
 
-def _embeddings(question: Embeddings, vectors: Array, tokens: int) -> Response:
+def _embeddings(question: Embeddings, vectors: Array, codec: Text, texts: Sequence[bytes]) -> Response:
     if not np.isfinite(vectors).all():
         raise BadField("input", "The model computed an embedding that is not finite; send other texts.")
     rows: list[Any] = vectors.tolist()
     if question.encoding_format == "base64":
         rows = [base64.b64encode(row.tobytes()).decode() for row in vectors.astype("<f4")]
     data = [{"object": "embedding", "index": number, "embedding": row} for number, row in enumerate(rows)]
+    tokens = sum(map(codec.count, texts))
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return _json({"object": "list", "data": data, "model": question.model, "usage": usage})
 
@@ -120,13 +126,15 @@ class _Answer:
         self._question = question
         self._call = call
         self._is_chat = isinstance(question, Chat)
-        self._usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+        self._usage: dict[str, Any] = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
         self._head: dict[str, Any] = {
             "id": f"{'chatcmpl' if self._is_chat else 'cmpl'}-{call.id}",
             "object": "chat.completion" if self._is_chat else "text_completion",
             "created": int(time.time()),
             "model": question.model,
             "system_fingerprint": f"{model.name}:{model.version}",
+            # What a machine wrote says so; the label is for programs, people are to be told by those who show it.
+            "metadata": {"ai_generated": "true", "generator": f"{model.name}, version {model.version}"},
         }
 
     async def respond(self, writer: Generator, prompts: Sequence[Prompt]) -> Response:
@@ -150,15 +158,16 @@ class _Answer:
         return StreamingResponse(_to_the_end(first, events), media_type="text/event-stream", headers=headers)
 
     async def _whole(self, pieces: Pieces, count: int) -> Response:
-        texts = [""] * count
-        finishes: list[str | None] = [None] * count
+        texts: list[list[Piece]] = [[] for _ in range(count)]
         async with contextlib.aclosing(pieces):
             async for number, piece in pieces:
-                texts[number] += piece.text
-                finishes[number] = piece.finish
-                self._count("completion_tokens", piece.tokens)
-        said = [{"message": {"role": "assistant", "content": t}} if self._is_chat else {"text": t} for t in texts]
-        choices = [_choice(number, said[number], finishes[number]) for number in range(count)]
+                texts[number].append(piece)
+                self._count_piece(piece)
+        choices = []
+        for number, text in enumerate(texts):
+            whole = "".join(piece.text for piece in text)
+            said = {"message": {"role": "assistant", "content": whole}} if self._is_chat else {"text": whole}
+            choices.append(self._choice(number, said, text, text[-1].finish))
         return _json({**self._head, "choices": choices, "usage": self._usage})
 
     async def _events(self, pieces: Pieces) -> AsyncGenerator[bytes]:
@@ -170,13 +179,13 @@ class _Answer:
         begun = set()
         async with contextlib.aclosing(pieces):
             async for number, piece in pieces:
-                self._count("completion_tokens", piece.tokens)
+                self._count_piece(piece)
                 said: dict[str, Any] = {"text": piece.text}
                 if self._is_chat:
                     role = {} if number in begun else {"role": "assistant"}
                     said = {"delta": {**role, "content": piece.text}}
-                if piece.text or piece.finish or number not in begun:
-                    yield _event({**head, "choices": [_choice(number, said, piece.finish)]})
+                if piece.text or piece.finish or piece.scored or number not in begun:
+                    yield _event({**head, "choices": [self._choice(number, said, [piece], piece.finish)]})
                 begun.add(number)
         if self._question.wants_usage:
             yield _event({**head, "choices": [], "usage": self._usage})
@@ -185,6 +194,16 @@ class _Answer:
     def _count(self, what: str, tokens: int) -> None:
         self._usage[what] += tokens
         self._usage["total_tokens"] += tokens
+
+    def _count_piece(self, piece: Piece) -> None:
+        self._count("completion_tokens", piece.tokens)
+        if piece.cached:
+            self._usage["prompt_tokens_details"] = {"cached_tokens": piece.cached}
+
+    def _choice(self, number: int, said: dict[str, Any], pieces: Sequence[Piece], finish: str | None) -> dict[str, Any]:
+        scored = [piece.scored for piece in pieces if piece.scored is not None]
+        tell = _chat_logprobs if self._is_chat else _completion_logprobs
+        return {"index": number, **said, "logprobs": tell(scored) if scored else None, "finish_reason": finish}
 
 
 async def _to_the_end(first: bytes, events: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
@@ -203,8 +222,24 @@ async def _to_the_end(first: bytes, events: AsyncGenerator[bytes]) -> AsyncGener
                 raise
 
 
-def _choice(number: int, said: dict[str, Any], finish: str | None) -> dict[str, Any]:
-    return {"index": number, **said, "logprobs": None, "finish_reason": finish}
+def _chat_logprobs(scored: Sequence[Scored]) -> dict[str, Any]:
+    def about(token: bytes, logprob: float) -> dict[str, Any]:
+        return {"token": token.decode(errors="replace"), "logprob": logprob, "bytes": list(token)}
+
+    content = [
+        {**about(one.token, one.logprob), "top_logprobs": [about(*other) for other in one.top]} for one in scored
+    ]
+    return {"content": content, "refusal": None}
+
+
+def _completion_logprobs(scored: Sequence[Scored]) -> dict[str, Any]:
+    tokens = [one.token.decode(errors="replace") for one in scored]
+    return {
+        "tokens": tokens,
+        "token_logprobs": [one.logprob for one in scored],
+        "top_logprobs": [{token.decode(errors="replace"): value for token, value in one.top} for one in scored],
+        "text_offset": [sum(map(len, tokens[:number])) for number in range(len(tokens))],
+    }
 
 
 def _event(content: object) -> bytes:

@@ -17,13 +17,11 @@ _NOTHING: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,),
     "functions": ([],),
     "logit_bias": ({},),
-    "logprobs": (False,),
     "modalities": (["text"],),
     "presence_penalty": (0,),
     "response_format": ({"type": "text"},),
     "suffix": ("",),
     "tools": ([],),
-    "top_logprobs": (0,),
 }
 """Fields for what is not offered here, and values with which they ask for nothing; ``null`` always does."""
 
@@ -63,6 +61,8 @@ class Writing(msgspec.Struct, kw_only=True):
     max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=0)] | None = None
+    repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
     seed: int | None = None
     stop: (
         Annotated[str, Meta(max_length=256)]
@@ -71,6 +71,11 @@ class Writing(msgspec.Struct, kw_only=True):
     ) = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
+
+    @property
+    def alternatives(self) -> int | None:
+        """To each token, if its probability is to be told."""
+        raise NotImplementedError
 
     @property
     def wants_usage(self) -> bool:
@@ -84,6 +89,9 @@ class Writing(msgspec.Struct, kw_only=True):
             max_tokens=self.max_completion_tokens or self.max_tokens or otherwise,
             temperature=1.0 if self.temperature is None else self.temperature,
             top_p=1.0 if self.top_p is None else self.top_p,
+            top_k=self.top_k or 0,
+            repetition_penalty=self.repetition_penalty or 1.0,
+            logprobs=self.alternatives,
             seed=self.seed,
             stop=tuple(filter(None, stop)),
         )
@@ -92,6 +100,11 @@ class Writing(msgspec.Struct, kw_only=True):
 class Completion(Writing, kw_only=True):
     expected: ClassVar[str] = '"model", and in "prompt" a text or a list of texts, not token numbers'
     prompt: str | Annotated[list[str], Meta(min_length=1)]
+    logprobs: Annotated[int, Meta(ge=0, le=5)] | Literal[False] | None = None
+
+    @property
+    def alternatives(self) -> int | None:
+        return None if self.logprobs is False else self.logprobs
 
     @property
     def texts(self) -> list[str]:
@@ -115,6 +128,12 @@ class _Message(msgspec.Struct):
 class Chat(Writing, kw_only=True):
     expected: ClassVar[str] = '"model", and in "messages" a list of objects with "role" and "content", which is text'
     messages: Annotated[list[_Message], Meta(min_length=1)]
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+
+    @property
+    def alternatives(self) -> int | None:
+        return (self.top_logprobs or 0) if self.logprobs else None
 
 
 Kind = TypeVar("Kind", Embeddings, Completion, Chat)

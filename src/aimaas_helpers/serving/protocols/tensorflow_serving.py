@@ -192,6 +192,7 @@ def metadata(model: Model) -> dict[str, Any]:
 
 
 def _tensor_info(model: Model, tensor: Tensor) -> dict[str, Any]:
+    assert model.runtime is not None
     sizes = [{"size": str(-1 if size is None else size), "name": ""} for size in tensor.shape]
     return {
         "dtype": _DATA_TYPES.get(tensor.dtype, f"DT_{tensor.dtype.upper()}"),

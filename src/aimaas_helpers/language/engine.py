@@ -1,0 +1,137 @@
+"""A language model at work: the tokens of many texts in one step, and what their attention remembers.
+
+The functions of ``graph`` do all that concerns one token alone. Here stands what joins tokens: the rotation of each
+place, the cache of keys and values, and attention. Every text has its own part of the cache, a *slot*. Attention is
+computed text by text, and the functions give each row the same numbers whatever other rows they are given, so what
+is written in one slot does not depend, to the last bit, on what happens in the others.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+from .shape import BEGIN, HEAD, Shape, block
+
+Floats = NDArray[np.float32]
+Call = Callable[..., Mapping[str, Any]]
+Embed = Callable[[NDArray[np.int32]], Floats]
+
+
+class Piece(NamedTuple):
+    """Tokens to read into a slot from a place on, all before which is in the slot already."""
+
+    slot: int
+    start: int
+    tokens: Sequence[int]
+
+
+class Engine:
+    """``calls`` are the functions of ``graph``, ``embed`` gives tokens (n,) their vectors (n, width).
+
+    Holds at most ``slots`` texts of ``context`` tokens each.
+    """
+
+    def __init__(self, shape: Shape, calls: Mapping[str, Call], embed: Embed, *, slots: int, context: int) -> None:
+        self.shape = shape
+        self.slots = slots
+        self.context = min(context, shape.context)
+        self._calls = calls
+        self._embed = embed
+        self._group = shape.heads // shape.kv_heads  # queries that share a head of keys and values
+        # The system gives memory for what is used of it only.
+        size = (shape.layers, slots, shape.kv_heads, self.context, shape.head_size)
+        self._keys, self._values = np.zeros(size, np.float32), np.zeros(size, np.float32)
+        angles = np.arange(self.context)[:, None] * shape.rope_base ** -np.linspace(
+            0, 1, shape.head_size // 2, endpoint=False
+        )
+        angles = np.concatenate([angles, angles], axis=-1)[:, None]  # (places, 1, head_size)
+        self._cos, self._sin = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+
+    def step(self, pieces: Sequence[Piece], *, every: bool = False) -> Floats:
+        """Scores of the token after each piece, shape (pieces, tokens); after *every* token of each, if asked."""
+        count = sum(len(piece.tokens) for piece in pieces)
+        # Rows that fill up to a usual number are computed and forgotten.
+        tokens, places = np.zeros((2, _rows(count)), np.int32)
+        tokens[:count] = np.concatenate([piece.tokens for piece in pieces])
+        places[:count] = np.concatenate([piece.start + np.arange(len(piece.tokens)) for piece in pieces])
+        turns = {"cos": self._cos[places], "sin": self._sin[places]}
+        masks = [self._mask(piece) for piece in pieces]
+        last = self.shape.layers - 1
+        out = self._calls[BEGIN](x=self._embed(tokens), **turns)
+        for layer in range(last):
+            attended = self._attend(layer, out["heads"], pieces, masks)
+            out = self._calls[block(layer)](x=out["x"], attended=attended, **turns)
+        attended = self._attend(last, out["heads"], pieces, masks)
+        x = np.asarray(self._calls[block(last)](x=out["x"], attended=attended)["x"])
+        ends = np.arange(count) if every else np.cumsum([len(piece.tokens) for piece in pieces]) - 1
+        wanted = np.zeros(_rows(len(ends)), np.int32)
+        wanted[: len(ends)] = ends
+        scores: Floats = np.asarray(self._calls[HEAD](x=x[wanted])["scores"])[: len(ends)]
+        return scores
+
+    def copy(self, source: int, target: int, start: int, stop: int) -> None:
+        """What ``source`` remembers of the places from ``start`` to ``stop``, for ``target`` too."""
+        for cache in (self._keys, self._values):
+            cache[:, target, :, start:stop] = cache[:, source, :, start:stop]
+
+    def _mask(self, piece: Piece) -> Floats | None:
+        """What hides later tokens: 0 or -inf for each query and place, shape (queries, places)."""
+        count = len(piece.tokens)
+        if count == 1:
+            return None
+        places = np.arange(piece.start + count)
+        future = places > places[piece.start :, None]
+        return np.repeat(np.where(future, np.float32(-np.inf), np.float32(0)), self._group, axis=0)
+
+    def _attend(self, layer: int, heads: Any, pieces: Sequence[Piece], masks: Sequence[Floats | None]) -> Floats:
+        """Each query's mean of the values it looks at, shape (n, heads × head_size)."""
+        heads = np.asarray(heads)
+        shape = self.shape
+        attended = np.zeros((len(heads), shape.heads * shape.head_size), np.float32)
+        row = 0
+        for (slot, start, tokens), mask in zip(pieces, masks, strict=True):
+            count, end = len(tokens), start + len(tokens)
+            query, key, value = np.split(heads[row : row + count], [shape.heads, shape.heads + shape.kv_heads], axis=1)
+            keys, values = self._keys[layer, slot], self._values[layer, slot]  # (kv_heads, places, head_size)
+            keys[:, start:end] = key.swapaxes(0, 1)
+            values[:, start:end] = value.swapaxes(0, 1)
+            # Queries that share a head of keys and values stand together: (kv_heads, count × group, head_size).
+            query = query.reshape(count, shape.kv_heads, -1, shape.head_size).swapaxes(0, 1)
+            weights = query.reshape(shape.kv_heads, -1, shape.head_size) @ keys[:, :end].swapaxes(1, 2)
+            if mask is not None:
+                weights += mask
+            weights -= weights.max(axis=-1, keepdims=True)
+            np.exp(weights, out=weights)
+            weights /= weights.sum(axis=-1, keepdims=True)
+            mean = (weights @ values[:, :end]).reshape(shape.kv_heads, count, -1)
+            attended[row : row + count] = mean.swapaxes(0, 1).reshape(count, -1)
+            row += count
+        return attended
+
+
+def _rows(count: int) -> int:
+    """The usual number of rows that is not below ``count``: LiteRT has to prepare anew whenever it changes."""
+    return 1 << (count - 1).bit_length() if count <= 8 else -(-count // 8) * 8
+
+
+def open_litert(folder: Path, shape: Shape, *, threads: int) -> tuple[dict[str, Call], Embed]:
+    """The functions as LiteRT files in ``folder``, mapped into memory rather than read, and the head's matrix."""
+    files = {file.stem: file for file in folder.glob("*.tflite")}
+    interpreters = {name: Interpreter(model_path=str(file), num_threads=threads) for name, file in files.items()}
+    head = interpreters[HEAD]
+    (matrix,) = (
+        tensor
+        for tensor in head.get_tensor_details()
+        if tensor["dtype"] == np.int8 and tuple(tensor["shape"]) == (shape.vocabulary, shape.width)
+    )
+    table, scales = head.get_tensor(matrix["index"]), matrix["quantization_parameters"]["scales"]
+
+    def embed(tokens: NDArray[np.int32]) -> Floats:
+        rows: Floats = table[tokens] * scales[tokens, None]
+        return rows
+
+    return {name: interpreter.get_signature_runner() for name, interpreter in interpreters.items()}, embed
