@@ -9,7 +9,8 @@ MODELS   ?= models
 NBVAL    := $(PY) -m pytest -p no:cacheprovider --nbval
 TOGETHER := -n 2 --dist loadscope
 # Notebooks that put load on a server run one after the other: a second one would take the cores they measure.
-MEASURED := $(wildcard notebooks/2_concepts/02_*.ipynb notebooks/2_concepts/03_*.ipynb notebooks/4_code/10_*.ipynb)
+MEASURED := $(wildcard notebooks/2_concepts/02_*.ipynb notebooks/2_concepts/03_*.ipynb \
+              notebooks/4_code/07_*.ipynb notebooks/4_code/10_*.ipynb)
 QUICK    := $(filter-out $(MEASURED),$(sort $(wildcard notebooks/*.ipynb notebooks/*/*.ipynb)))
 # What `make test-elsewhere` repeats, and two halves of it for those who are in a hurry.
 ONE_CORE ?= $(QUICK)
@@ -21,7 +22,7 @@ EVEN      = $(filter-out $(ODD),$(QUICK))
 LAB  = $(if $(filter 0,$(shell id -u)),--allow-root)
 LAB += $(if $(DISPLAY)$(WAYLAND_DISPLAY)$(BROWSER)$(filter-out Linux,$(shell uname)),,--no-browser)
 
-.PHONY: help setup lab test test-twice test-elsewhere test-one-core test-older-processor book notebooks serve bench test-long doctor lock clean
+.PHONY: help setup lab test test-twice test-elsewhere test-one-core test-older-processor book notebooks serve bench reference test-long doctor lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -64,9 +65,13 @@ notebooks: setup  ## run all notebooks, or NOTEBOOK=one, and store their outputs
 serve: setup  ## serve the models in a folder: MODELS=folder
 	$(PY) -m aimaas_helpers serve "$(MODELS)"
 
-bench: setup  ## compare training with the plain listing, and serving with other servers; half an hour
+bench: setup  ## compare training, serving and the language model with others; three quarters of an hour
 	$(PY) benchmarks/training.py --out benchmarks/training.json
 	$(PY) benchmarks/serving/bench.py --out benchmarks/serving/results.json
+	$(PY) benchmarks/language/speed.py --out benchmarks/language/speed.json
+
+reference: setup  ## ask llama.cpp anew for the numbers that our language model is tested against
+	$(PY) benchmarks/language/reference.py --out tests/language/reference.json
 
 test-long: setup  ## faults and overload for many minutes, and 100,000 odd requests
 	$(PY) -m pytest tests/faults --long --timeout 1800

@@ -1,18 +1,23 @@
 """What llama.cpp, another implementation, computes with the same weights: written to tests/language/reference.json.
 
-Run by `make reference`, in an environment of its own. The file's numbers of four bits are written out as float32
-first: with these llama.cpp calculates in float32 too, where it would otherwise round what flows between the layers.
+Run by `make reference`; it runs itself once more where llama.cpp is, in an environment of its own. The file's numbers
+of four bits are written out as float32 first: with these llama.cpp calculates in float32 too, where it would otherwise
+round what flows between the layers.
 """
 
 import argparse
 import json
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import gguf
-import llama_cpp
 import numpy as np
 from gguf.quants import dequantize
+
+HERE = Path(__file__).resolve().parent
 
 TEXTS = (
     "The capital of France is",
@@ -27,19 +32,31 @@ TEXTS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path, help="SmolLM2-135M-Instruct.Q4_1.gguf")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--model", type=Path, help="given when it runs itself")
     arguments = parser.parse_args()
+    if arguments.model is None:
+        sys.path.insert(0, str(HERE.parent / "serving"))
+        import environment
+
+        from aimaas_helpers import data
+
+        python, model = environment.python("language"), data.fetch("smollm2")
+        sys.exit(subprocess.call([python, __file__, "--out", str(arguments.out), "--model", str(model)]))
+
+    import llama_cpp
+
     with tempfile.TemporaryDirectory() as folder:
         exact = Path(folder) / "float32.gguf"
         write_float32(arguments.model, exact)
         cache = {"type_k": llama_cpp.GGML_TYPE_F32, "type_v": llama_cpp.GGML_TYPE_F32}
-        model = llama_cpp.Llama(str(exact), n_ctx=512, logits_all=True, verbose=False, **cache)
-        rounded = llama_cpp.Llama(str(arguments.model), n_ctx=512, logits_all=True, verbose=False)
+        usual = {"n_ctx": 512, "logits_all": True, "verbose": False}
+        model = llama_cpp.Llama(str(exact), **usual, **cache)
+        rounded = llama_cpp.Llama(str(arguments.model), **usual)
         known = []
         for text in TEXTS:
             tokens = model.tokenize(text.encode(), add_bos=False, special=True)
-            logits, usual = scores(model, tokens), scores(rounded, tokens)
+            logits, theirs = scores(model, tokens), scores(rounded, tokens)
             top = np.argsort(-logits[-1])[:10]
             known.append(
                 {
@@ -49,7 +66,7 @@ def main() -> None:
                     "top": top.tolist(),  # after the last token
                     "logits": logits[-1, top].round(5).tolist(),
                     "every": logits[-1, ::4096].round(5).tolist(),
-                    "usual_difference": float(np.sqrt(np.mean((usual - logits) ** 2)).round(4)),
+                    "usual_difference": float(np.sqrt(np.mean((theirs - logits) ** 2)).round(4)),
                 }
             )
     about = {"llama_cpp_python": llama_cpp.__version__, "model": arguments.model.name, "texts": known}
@@ -57,7 +74,7 @@ def main() -> None:
     arguments.out.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def scores(model: llama_cpp.Llama, tokens: list[int]) -> np.ndarray:
+def scores(model: Any, tokens: list[int]) -> Any:
     """Logits after each token, shape (n, vocabulary)."""
     model.reset()
     model.eval(tokens)

@@ -1,4 +1,4 @@
-"""`{serving-benchmark}`, `{training-benchmark}`: the tables that `make bench` measured, written from its results."""
+"""`{serving-benchmark}` and its like: the tables that `make bench` measured, written from its results."""
 
 import importlib.util
 import json
@@ -13,6 +13,7 @@ from sphinx.util.docutils import SphinxDirective
 BENCHMARKS = {
     "serving-benchmark": ("benchmarks/serving/report.py", "benchmarks/serving/results.json"),
     "training-benchmark": ("benchmarks/training.py", "benchmarks/training.json"),
+    "language-benchmark": ("benchmarks/language/speed.py", "benchmarks/language/speed.json"),
 }
 
 
