@@ -5,6 +5,8 @@
 module knows only the ones below it: ``server`` and ``workers`` (processes), ``app``, ``observation`` and ``limits``
 (HTTP), ``protocols`` and ``openapi`` (translation), ``plane`` (checks), ``repository`` and ``routing`` (which model),
 ``batching`` (rows together), ``runtime`` (arrays in, arrays out), ``artefact`` (files). ``load`` measures it all.
+Texts are written by ``bytewise`` with any model that predicts bytes, and by ``language`` and ``continuous`` with the
+engine of the package ``language``.
 """
 
 from aimaas_helpers.serving.artefact import Artefact, ModelCard, export, export_language_model, open_artefact
