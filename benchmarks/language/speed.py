@@ -56,7 +56,7 @@ def render(results: dict[str, Any]) -> str:
         lower = unit in ("ms", "MB")
         ratio = values[1] / values[0] if lower else values[0] / values[1]
         goal = GOALS.get("aggregate" if row == "aggregate 8" else row)
-        cells = [f"{value:,.{digits}f}" for value in values] + [f"{ratio:.1f}×", f"{goal:g}×" if goal else ""]
+        cells = [f"{value:,.{digits}f}" for value in values] + [f"{ratio:.2f}×", f"{goal:g}×" if goal else ""]
         lines.append(f"| {name.format(prompt=results['prompt'])}, {unit} | " + " | ".join(cells) + " |")
     batch, parts, loss = results["batched"], results["parts"], results["losses"]
     lines += [
@@ -64,7 +64,7 @@ def render(results: dict[str, Any]) -> str:
         f"A ratio above 1 is in the book's favour. {PEER}'s server writes one text after the other. llama.cpp itself "
         f"can write eight texts in one batch, without a server: {batch:,.0f} tokens/s.",
         "",
-        "| A step of the book's server, ms | " + " | ".join(f"{part['users']} users" for part in parts) + " |",
+        "| A step of the book's server, ms | " + " | ".join(_users(part["users"]) for part in parts) + " |",
         "|---|" + "---:|" * len(parts),
         "| matrices (LiteRT) | " + " | ".join(f"{part['matrices']:.1f}" for part in parts) + " |",
         "| attention and cache (NumPy) | " + " | ".join(f"{part['rest']:.1f}" for part in parts) + " |",
@@ -88,6 +88,10 @@ def render(results: dict[str, Any]) -> str:
         + ".",
     ]
     return "\n".join(lines)
+
+
+def _users(count: int) -> str:
+    return f"{count} user" + "s" * (count > 1)
 
 
 @contextlib.contextmanager
