@@ -19,6 +19,8 @@ OTHER: dict[str, Any] = {  # values that are not the defaults
     "window": 0.25,
     "max_rows": 99,
     "queue": 9,
+    "slots": 3,
+    "context": 512,
     "deadline": 1.5,
     "concurrency": 11,
     "max_body": 1000,
