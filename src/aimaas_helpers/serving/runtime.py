@@ -75,15 +75,17 @@ class Runtime:
 
         Runs the model to find out. On a processor, large batches pay for small networks and harm convolutions.
         """
-        rows, cost = 1, self._seconds_per_row(1)
-        while 2 * rows <= most:
-            doubled = self._seconds_per_row(2 * rows)
-            if doubled > 1.05 * cost:  # or was the machine busy? Ask twice
-                doubled = min(doubled, self._seconds_per_row(2 * rows))
-            if doubled > 1.05 * cost:
-                return rows
-            rows, cost = 2 * rows, min(cost, doubled)
-        return most
+        rows = best = 1
+        cost = cheapest = self._seconds_per_row(1)
+        while 2 * rows <= most and cost <= 1.3 * cheapest:  # two rows may gain nothing where four do
+            rows *= 2
+            cost = self._seconds_per_row(rows)
+            if cost > 1.05 * cheapest:  # or was the machine busy? Ask twice
+                cost = min(cost, self._seconds_per_row(rows))
+            if cost <= 1.05 * cheapest:
+                best = rows
+            cheapest = min(cost, cheapest)
+        return most if 2 * best > most else best
 
     def _seconds_per_row(self, rows: int) -> float:
         inputs = {name: tensor.zeros(WARM_UP_SIZE) for name, tensor in self.inputs.items()}
