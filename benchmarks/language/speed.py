@@ -43,7 +43,7 @@ STORIES = (
 def render(results: dict[str, Any]) -> str:
     """The results as Markdown."""
     speed, machine = results["speed"], results["machine"]
-    lines = ["| | " + " | ".join(speed) + " | ratio | goal |", "|---|" + "---:|" * (len(speed) + 2)]
+    lines = ["| Measured | " + " | ".join(speed) + " | ratio | goal |", "|---|" + "---:|" * (len(speed) + 2)]
     for row, name, unit, digits in (
         ("prefill", "Reading a prompt of {prompt:,} tokens", "tokens/s", 0),
         ("decode", "Writing, one user", "tokens/s", 0),
