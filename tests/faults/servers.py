@@ -1,6 +1,7 @@
 """A server to be treated badly, and what can be seen of it from outside."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -65,7 +66,8 @@ class Server:
     def in_progress(self) -> float:
         """Requests that the server is working on, one being this."""
         text = get(f"{self.url}/metrics").text
-        return float(text.split("\naimaas_requests_in_progress ")[1].split()[0]) - 1
+        found = re.search(r"^aimaas_requests_in_progress (\S+)$", text, re.MULTILINE)
+        return float(found[1]) - 1 if found else 0.0  # a worker that has just begun has counted none yet
 
     def answers(self, path: str = "/v2/health/ready") -> bool:
         try:
