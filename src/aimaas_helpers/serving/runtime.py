@@ -13,7 +13,8 @@ from aimaas_helpers.serving.tensors import SIGNATURE, Array, Tensor
 
 WARM_UP_SIZE = 32  # for sizes other than the batch that the model leaves open, such as a text's length
 
-_TRIAL = 0.05  # seconds that trying a batch of one size may take
+_TRIAL = 0.05  # seconds that trying a batch of one size may take, or one call if that takes longer
+_LONG = 0.1  # seconds; a call that takes longer has little to gain from more rows, and trying them would cost too much
 
 
 class Runtime:
@@ -77,7 +78,7 @@ class Runtime:
         """
         rows = best = 1
         cost = cheapest = self._seconds_per_row(1)
-        while 2 * rows <= most and cost <= 1.3 * cheapest:  # two rows may gain nothing where four do
+        while 2 * rows <= most and cost <= 1.3 * cheapest and rows * cost < _LONG:  # four may gain where two do not
             rows *= 2
             cost = self._seconds_per_row(rows)
             if cost > 1.05 * cheapest:  # or was the machine busy? Ask twice
@@ -91,7 +92,7 @@ class Runtime:
         inputs = {name: tensor.zeros(WARM_UP_SIZE) for name, tensor in self.inputs.items()}
         inputs = {name: np.repeat(array, rows, axis=0) for name, array in inputs.items()}
         times: list[float] = []
-        while len(times) < 5 and sum(times) < _TRIAL:
+        while (len(times) < 5 and sum(times) < _TRIAL) or sum(times) < _TRIAL / 5:  # longer than most hiccups
             started = time.perf_counter()
             self.run(inputs)
             times.append(time.perf_counter() - started)
