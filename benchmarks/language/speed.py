@@ -223,7 +223,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where to keep the results, for the page on speed")
     arguments = parser.parse_args()
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from aimaas_helpers.__main__ import begin_with_large_pages
+
+    begin_with_large_pages()  # for both servers, and for the engine alone
     from importlib.metadata import version
 
     import environment

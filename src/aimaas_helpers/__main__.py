@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from aimaas_helpers.errors import AimaasError, BadInput
-from aimaas_helpers.serving.settings import Settings, parse
+from aimaas_helpers.serving.settings import LARGE_PAGES, Settings, parse
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit status: 0, 1 after a sentence on standard error, 2 for wrong usage."""
     options = _parser().parse_args(arguments)
+    if options.run is _serve and arguments is None:
+        begin_with_large_pages()
     try:
         status: int = options.run(options)
     except AimaasError as error:
@@ -51,6 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("names", nargs="*", metavar="NAME", help="which ones (default: all)")
     data.set_defaults(run=_data)
     return parser
+
+
+def begin_with_large_pages() -> None:
+    """Start this command anew: only at the start of a process can it be told to take its memory in large pages."""
+    if sys.platform == "linux" and not LARGE_PAGES.keys() & os.environ.keys():
+        os.environ.update(LARGE_PAGES)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _serve(options: argparse.Namespace) -> int:

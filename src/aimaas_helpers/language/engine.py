@@ -21,6 +21,9 @@ Call = Callable[..., Mapping[str, Any]]
 Embed = Callable[[NDArray[np.int32]], Floats]
 
 
+_LEAST = 256  # places that a slot's cache has room for at first
+
+
 class Piece(NamedTuple):
     """Tokens to read into a slot from a place on, all before which is in the slot already."""
 
@@ -42,9 +45,9 @@ class Engine:
         self._calls = calls
         self._embed = embed
         self._group = shape.heads // shape.kv_heads  # queries that share a head of keys and values
-        # The system gives memory for what is used of it only.
-        size = (shape.layers, slots, shape.kv_heads, self.context, shape.head_size)
-        self._keys, self._values = np.zeros(size, np.float32), np.zeros(size, np.float32)
+        # For each slot (layers, 2 × kv_heads, places, head_size), keys first, then values; it grows with its texts.
+        empty = np.empty((shape.layers, 2 * shape.kv_heads, 0, shape.head_size), np.float32)
+        self._caches = [empty] * slots
         angles = np.arange(self.context)[:, None] * shape.rope_base ** -np.linspace(
             0, 1, shape.head_size // 2, endpoint=False
         )
@@ -59,13 +62,15 @@ class Engine:
         tokens[:count] = np.concatenate([piece.tokens for piece in pieces])
         places[:count] = np.concatenate([piece.start + np.arange(len(piece.tokens)) for piece in pieces])
         turns = {"cos": self._cos[places], "sin": self._sin[places]}
-        reading = _Reading(pieces, places[:count], [self._mask(piece) for piece in pieces])
+        masks = [self._mask(piece) for piece in pieces]
+        for piece in pieces:
+            self._grow(piece.slot, piece.start + len(piece.tokens))
         last = self.shape.layers - 1
         out = self._calls[BEGIN](x=self._embed(tokens), **turns)
         for layer in range(last):
-            attended = self._attend(layer, np.asarray(out["heads"]), reading)
+            attended = self._attend(layer, np.asarray(out["heads"]), pieces, masks)
             out = self._calls[block(layer)](x=out["x"], attended=attended, **turns)
-        attended = self._attend(last, np.asarray(out["heads"]), reading)
+        attended = self._attend(last, np.asarray(out["heads"]), pieces, masks)
         x = np.asarray(self._calls[block(last)](x=out["x"], attended=attended)["x"])
         ends = np.arange(count) if every else np.cumsum([len(piece.tokens) for piece in pieces]) - 1
         wanted = np.zeros(_rows(len(ends)), np.int32)
@@ -75,8 +80,15 @@ class Engine:
 
     def copy(self, source: int, target: int, start: int, stop: int) -> None:
         """What ``source`` remembers of the places from ``start`` to ``stop``, for ``target`` too."""
-        for cache in (self._keys, self._values):
-            cache[:, target, :, start:stop] = cache[:, source, :, start:stop]
+        self._grow(target, stop)
+        self._caches[target][:, :, start:stop] = self._caches[source][:, :, start:stop]
+
+    def _grow(self, slot: int, places: int) -> None:
+        old = self._caches[slot]
+        if places > old.shape[2]:
+            room = min(self.context, max(_LEAST, 1 << (places - 1).bit_length()))
+            self._caches[slot] = np.zeros((*old.shape[:2], room, old.shape[3]), np.float32)
+            self._caches[slot][:, :, : old.shape[2]] = old
 
     def _mask(self, piece: Piece) -> Floats | None:
         """What hides later tokens: 0 or -inf for each query and place, shape (queries, places)."""
@@ -87,40 +99,30 @@ class Engine:
         future = places > places[piece.start :, None]
         return np.repeat(np.where(future, np.float32(-np.inf), np.float32(0)), self._group, axis=0)
 
-    def _attend(self, layer: int, heads: Floats, reading: "_Reading") -> Floats:
+    def _attend(self, layer: int, heads: Floats, pieces: Sequence[Piece], masks: Sequence[Floats | None]) -> Floats:
         """Each query's mean of the values it looks at, shape (rows, heads × head_size)."""
         shape = self.shape
-        rows, ends = len(reading.places), (shape.heads, shape.heads + shape.kv_heads)
-        keys, values = self._keys[layer], self._values[layer]  # (slots, kv_heads, places, head_size)
-        keys[reading.slots, :, reading.places] = heads[:rows, ends[0] : ends[1]]
-        values[reading.slots, :, reading.places] = heads[:rows, ends[1] :]
-        attended = np.zeros((len(heads), shape.kv_heads, self._group, shape.head_size), np.float32)
-        row = 0
-        for (slot, start, tokens), mask in zip(reading.pieces, reading.masks, strict=True):
-            count, end = len(tokens), start + len(tokens)
-            # Queries that share a head of keys and values stand together: (kv_heads, count × group, head_size).
-            asked = heads[row : row + count, : ends[0]].reshape(count, shape.kv_heads, self._group, shape.head_size)
-            query = asked.swapaxes(0, 1).reshape(shape.kv_heads, -1, shape.head_size)
-            weights = query @ keys[slot, :, :end].swapaxes(1, 2)
+        queries, news = heads[:, : shape.heads], heads[:, shape.heads :]
+        queries = queries.reshape(len(heads), shape.kv_heads, self._group, shape.head_size)
+        attended = np.zeros_like(queries)
+        end_row = 0
+        for (slot, start, tokens), mask in zip(pieces, masks, strict=True):
+            rows, end = slice(end_row, end_row + len(tokens)), start + len(tokens)
+            cache = self._caches[slot][layer, :, :end]  # (2 × kv_heads, places, head_size)
+            cache[:, start:] = news[rows].swapaxes(0, 1)
+            keys, values = cache[: shape.kv_heads], cache[shape.kv_heads :]
+            # Queries that share a head of keys and values stand together: (kv_heads, tokens × group, head_size).
+            query = queries[rows].swapaxes(0, 1).reshape(shape.kv_heads, -1, shape.head_size)
+            weights = query @ keys.swapaxes(1, 2)
             if mask is not None:
                 weights += mask
             weights -= weights.max(axis=-1, keepdims=True)
             np.exp(weights, out=weights)
-            mean = weights @ values[slot, :, :end]
+            mean = weights @ values
             mean /= weights.sum(axis=-1, keepdims=True)
-            attended[row : row + count] = mean.reshape(shape.kv_heads, count, self._group, -1).swapaxes(0, 1)
-            row += count
+            attended[rows] = mean.reshape(shape.kv_heads, len(tokens), self._group, -1).swapaxes(0, 1)
+            end_row = rows.stop
         return attended.reshape(len(heads), -1)
-
-
-class _Reading:
-    """What attention has to know of the rows of a step."""
-
-    def __init__(self, pieces: Sequence[Piece], places: NDArray[np.int32], masks: Sequence[Floats | None]) -> None:
-        self.pieces = pieces
-        self.masks = masks
-        self.places = places
-        self.slots = np.repeat([piece.slot for piece in pieces], [len(piece.tokens) for piece in pieces])
 
 
 class _Function:

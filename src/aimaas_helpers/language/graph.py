@@ -16,11 +16,11 @@ from .weights import Floats, Weights
 
 
 def functions(weights: Weights) -> Iterator[tuple[str, Any]]:
-    """The functions of a step, by name, in their order. All take and give rows, one a token.
+    """The functions of a step, by name. All take and give rows, one a token.
 
     ``begin`` (x, cos, sin) and ``after_…`` (x, attended, cos, sin) give ``x`` (n, width) and ``heads``
     (n, heads + 2 × kv_heads, head_size): the rotated queries and keys and the values of the next layer, the queries
-    divided by the root of their size. The last gives ``x`` alone, and ``head`` (x) gives ``scores`` (n, tokens).
+    divided by the root of their size. The last block gives ``x`` alone, and ``head`` (x) gives ``scores`` (n, tokens).
     """
     shape = weights.shape
     embedding = tf.constant(weights.array("token_embd"))  # (tokens, width), also the head's matrix
@@ -66,6 +66,8 @@ def functions(weights: Weights) -> Iterator[tuple[str, Any]]:
     def between(after: Callable[..., Any], before: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
         return lambda x, attended, cos, sin: before(after(x, attended), cos, sin)
 
+    # First what needs most memory to convert: TensorFlow keeps some of each.
+    yield HEAD, tf.function(lambda x: {"scores": tf.matmul(x, embedding, transpose_b=True)}, input_signature=[rows])
     yield BEGIN, tf.function(ready(0), input_signature=[rows, *turns])
     for layer in range(shape.layers - 1):
         yield (
@@ -77,7 +79,6 @@ def functions(weights: Weights) -> Iterator[tuple[str, Any]]:
         block(shape.layers - 1),
         tf.function(lambda x, attended: {"x": norm(last(x, attended), scale)}, input_signature=[rows, attended]),
     )
-    yield HEAD, tf.function(lambda x: {"scores": tf.matmul(x, embedding, transpose_b=True)}, input_signature=[rows])
 
 
 def convert(weights: Weights) -> Iterator[tuple[str, bytes]]:

@@ -94,9 +94,9 @@ class Scheduler:
 
     def admit(self) -> None:
         """Raises ``Overloaded`` if no more texts may wait."""
-        if len(self._waiting) >= self._queue:
+        if len(self._waiting) >= len(self._free) + self._queue:
             raise Overloaded(
-                f"{len(self._waiting)} texts wait for this model, and that is the most that may; try again later.",
+                f"{self._queue} texts wait for this model, and that is the most that may; try again later.",
                 self._seconds * len(self._waiting) / self.engine.slots,
             )
 

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from aimaas_helpers.errors import Unavailable
-from aimaas_helpers.serving.settings import Settings
+from aimaas_helpers.serving.settings import LARGE_PAGES, Settings
 
 _START_TIMEOUT = 60.0  # seconds; a start takes about one
 _STOP_TIMEOUT = 8.0
@@ -63,7 +63,7 @@ class Service:
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-            env={**os.environ, "PYTHONUTF8": "1"},
+            env={**LARGE_PAGES, **os.environ, "PYTHONUTF8": "1"},
             start_new_session=True,  # interrupting a cell must not interrupt the server
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
