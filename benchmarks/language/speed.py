@@ -1,7 +1,7 @@
 """The language model's server against llama-cpp-python's: the same model file, the same prompts, the same client.
 
-Run by `make bench`, or alone with --out results.json: a quarter of an hour, and some minutes more the first time, when
-llama.cpp is compiled. Both servers are up all the time and take turns; the medians of the rounds count.
+Run by `make bench`, or alone with --out results.json: a quarter of an hour, and some minutes more the first time,
+when llama.cpp is compiled. Both servers are up all the time and take turns; the medians of the rounds count.
 """
 
 import argparse
@@ -47,6 +47,7 @@ def render(results: dict[str, Any]) -> str:
     for row, name, unit, digits in (
         ("prefill", "Reading a prompt of {prompt:,} tokens", "tokens/s", 0),
         ("decode", "Writing, one user", "tokens/s", 0),
+        ("long", "Writing after that long prompt, one user", "tokens/s", 0),
         ("first", "First token of a short prompt, one user", "ms", 0),
         *((f"aggregate {users}", f"Writing, {users} users together", "tokens/s", 0) for users in USERS[1:]),
         ("between 8", "Between two tokens of one of 8 users", "ms", 1),
@@ -134,14 +135,15 @@ async def write(client: Any, prompt: str, tokens: int) -> list[float]:
 
 
 async def measure(url: str, round: int, long: str) -> dict[str, float]:
-    """One round: how fast a prompt is read, and how fast one user and several are written to."""
+    """One round: how fast a long prompt is read and answered, and how fast one user and several are written to."""
     from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
     http = DefaultAsyncHttpxClient(trust_env=False, timeout=300)
     async with AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, http_client=http) as client:
         found: dict[str, float] = {}
         fresh = f"{round} {time.time():.6f} "  # no prompt begins like an earlier one: nothing is known of it
-        (found["prefill"],) = await write(client, fresh + long, 1)
+        times = await write(client, fresh + long, TOKENS)
+        found["prefill"], found["long"] = times[0], (len(times) - 1) / (times[-1] - times[0])
         for users in USERS:
             prompts = [f"{fresh}{users} {story}" for story in STORIES[:users]]
             started = time.perf_counter()
@@ -225,7 +227,7 @@ def main() -> None:
 
     from aimaas_helpers.__main__ import begin_with_large_pages
 
-    begin_with_large_pages()  # for both servers, and for the engine alone
+    begin_with_large_pages()  # as the book's server does; llama.cpp gains nothing by it
     from importlib.metadata import version
 
     import environment

@@ -16,6 +16,7 @@ import requests
 
 from aimaas_helpers import serving
 from aimaas_helpers.errors import BadInput, Unavailable
+from aimaas_helpers.serving.settings import LARGE_PAGES
 
 
 def answers(url: str) -> bool:
@@ -188,6 +189,24 @@ def test_the_command_serves_until_it_is_told_to_stop(
     _, errors = process.communicate(timeout=10)
     assert process.returncode == 0
     assert "Traceback" not in errors
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc, so only Linux, knows the variable")
+@pytest.mark.parametrize("own", [None, "glibc.malloc.tcache_count=7"])
+def test_a_server_takes_large_pages_unless_told_otherwise(
+    digits: Path, command: list[subprocess.Popen[str]], own: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ((name, value),) = LARGE_PAGES.items()
+    monkeypatch.delenv(name, raising=False)
+    if own is not None:
+        monkeypatch.setenv(name, own)
+    process = aimaas("serve", str(digits), "--port", "0")
+    command.append(process)
+    assert process.stdout is not None and process.stdout.readline().startswith("Serving")
+    with serving.local(digits) as service:
+        for pid in (process.pid, service.pid):
+            environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            assert f"{name}={own or value}".encode() in environment
 
 
 def test_a_port_in_use_is_one_sentence(digits: Path) -> None:

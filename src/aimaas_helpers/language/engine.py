@@ -113,8 +113,10 @@ class Engine:
             keys, values = cache[: shape.kv_heads], cache[shape.kv_heads :]
             # Queries that share a head of keys and values stand together: (kv_heads, tokens × group, head_size).
             query = queries[rows].swapaxes(0, 1).reshape(shape.kv_heads, -1, shape.head_size)
-            weights = query @ keys.swapaxes(1, 2)
-            if mask is not None:
+            if mask is None:  # few queries: this way round OpenBLAS is three times as fast once there are many places
+                weights = (keys @ query.swapaxes(1, 2)).swapaxes(1, 2).copy()
+            else:
+                weights = query @ keys.swapaxes(1, 2)
                 weights += mask
             weights -= weights.max(axis=-1, keepdims=True)
             np.exp(weights, out=weights)
