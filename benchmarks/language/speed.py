@@ -142,8 +142,8 @@ async def measure(url: str, round: int, long: str) -> dict[str, float]:
     async with AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, http_client=http) as client:
         found: dict[str, float] = {}
         fresh = f"{round} {time.time():.6f} "  # no prompt begins like an earlier one: nothing is known of it
-        times = await write(client, fresh + long, TOKENS)
-        found["prefill"], found["long"] = times[0], (len(times) - 1) / (times[-1] - times[0])
+        first, *others = await write(client, fresh + long, TOKENS)
+        found["prefill"], found["long"] = first, len(others) / (others[-1] - first)
         for users in USERS:
             prompts = [f"{fresh}{users} {story}" for story in STORIES[:users]]
             started = time.perf_counter()
