@@ -20,7 +20,6 @@ Floats = NDArray[np.float32]
 Call = Callable[..., Mapping[str, Any]]
 Embed = Callable[[NDArray[np.int32]], Floats]
 
-
 _LEAST = 256  # places that a slot's cache has room for at first
 
 
@@ -64,7 +63,7 @@ class Engine:
         turns = {"cos": self._cos[places], "sin": self._sin[places]}
         masks = [self._mask(piece) for piece in pieces]
         for piece in pieces:
-            self._grow(piece.slot, piece.start + len(piece.tokens))
+            self.reserve(piece.slot, piece.start + len(piece.tokens))
         last = self.shape.layers - 1
         out = self._calls[BEGIN](x=self._embed(tokens), **turns)
         for layer in range(last):
@@ -80,10 +79,11 @@ class Engine:
 
     def copy(self, source: int, target: int, start: int, stop: int) -> None:
         """What ``source`` remembers of the places from ``start`` to ``stop``, for ``target`` too."""
-        self._grow(target, stop)
+        self.reserve(target, stop)
         self._caches[target][:, :, start:stop] = self._caches[source][:, :, start:stop]
 
-    def _grow(self, slot: int, places: int) -> None:
+    def reserve(self, slot: int, places: int) -> None:
+        """Make room in a slot for so many tokens; what it remembers stays. Steps do this by themselves."""
         old = self._caches[slot]
         if places > old.shape[2]:
             room = min(self.context, max(_LEAST, 1 << (places - 1).bit_length()))
