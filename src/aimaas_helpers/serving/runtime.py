@@ -14,6 +14,7 @@ from aimaas_helpers.serving.tensors import SIGNATURE, Array, Tensor
 WARM_UP_SIZE = 32  # for sizes other than the batch that the model leaves open, such as a text's length
 
 _TRIAL = 0.05  # seconds that trying a batch of one size may take, or one call if that takes longer
+_SHORT = 0.001  # seconds; a call that takes less is mostly not the rows' own work
 _LONG = 0.1  # seconds; a call that takes longer has little to gain from more rows, and trying them would cost too much
 
 
@@ -78,7 +79,10 @@ class Runtime:
         """
         rows = best = 1
         cost = cheapest = self._seconds_per_row(1)
-        while 2 * rows <= most and cost <= 1.3 * cheapest and rows * cost < _LONG:  # four may gain where two do not
+        while 2 * rows <= most and rows * cost < _LONG:
+            # In short calls four rows may gain where two do not; in long ones looking further costs time and memory.
+            if cost > (1.3 if rows * cost < _SHORT else 1.05) * cheapest:
+                break
             rows *= 2
             cost = self._seconds_per_row(rows)
             if cost > 1.05 * cheapest:  # or was the machine busy? Ask twice
